@@ -1,0 +1,147 @@
+"""Array aliases, the checks at the border, and the optional workspace.
+
+Every public function checks what it is given here, once per batch, before anything changes; the code
+behind the border trusts its arrays. An array comes out contiguous and in native byte order, so that a
+strided or big-endian input gives the same bits as its plain copy. Inputs are never written to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from pgref.errors import ArgumentError, ArgumentTypeError, NonFiniteError, ShapeError
+
+Array: TypeAlias = npt.NDArray[Any]
+Vector: TypeAlias = npt.NDArray[Any]  # one axis: θ, a gradient, one number per state
+Matrix: TypeAlias = npt.NDArray[Any]  # two axes: a policy [S, A], a Hessian [P, P]
+Scratch: TypeAlias = Callable[[str, tuple[int, ...], Any], Array]  # name, shape, dtype ↦ array to overwrite
+
+# for each kind asked for: the dtype kinds that convert without loss, the dtype they get, the name in messages
+KINDS = {
+    "f": ("iuf", np.float64, "real numbers"),
+    "c": ("iufc", np.float64, "numbers"),
+    "i": ("iu", np.int64, "integers"),
+    "b": ("b", np.bool_, "booleans"),
+}
+KEPT = (np.float32, np.float64, np.complex64, np.complex128)  # dtypes that stay as they are
+
+
+class Workspace:
+    """Named scratch arrays, allocated once for each name, shape and dtype and then used again.
+
+    A hot function called with `work=Workspace()` returns arrays that live until its next call with the
+    same workspace. Two uses that overlap in time take two parts: `work.part("old")`.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, Array] = {}
+        self._parts: dict[str, Workspace] = {}
+
+    def __call__(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        array = self._arrays.get(name)
+        if array is None or array.shape != shape or array.dtype != dtype:
+            array = self._arrays[name] = np.empty(shape, dtype)
+        return array
+
+    def part(self, name: str) -> Workspace:
+        """Return the workspace of that name inside this one."""
+        return self._parts.setdefault(name, Workspace())
+
+
+def scratch(work: Workspace | None, part: str = "") -> Scratch:
+    """Return where scratch arrays come from: the workspace (a part of it), or fresh memory for None."""
+    if work is None:
+        return lambda name, shape, dtype: np.empty(shape, dtype)
+    return work.part(part) if part else work
+
+
+def as_array(name: str, value: Any, shape: tuple[int | None, ...], kind: str = "f") -> Array:
+    """Return `value` as a contiguous native array of that shape, None standing for any length.
+
+    `kind` is "f" for float64 (float32 is kept), "c" for the same or complex, "i" for int64, "b" for bool.
+
+    Raises:
+        ArgumentTypeError: the dtype cannot be converted without loss.
+        ShapeError: another number of axes, or another length where one is given.
+        NonFiniteError: a NaN or an infinity; the message says where.
+    """
+    array = np.asarray(value)
+    accepted, dtype, words = KINDS[kind]
+    if array.dtype.kind not in accepted or array.dtype.char in "gG":  # long double would lose digits
+        raise ArgumentTypeError(f"{name} must hold {words}, got {_described(value, array)}")
+    if array.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True)):
+        wanted = ", ".join("any" if n is None else str(n) for n in shape)
+        raise ShapeError(f"{name} must have shape ({wanted}), got {array.shape}")
+    native = array.dtype.newbyteorder("=")
+    array = np.asarray(array, native if native in KEPT else dtype, order="C")
+    return require_finite(name, array) if kind in "fc" else array
+
+
+def require_finite(name: str, array: Array) -> Array:
+    """Return the array itself once every entry is known to be finite, else raise NonFiniteError."""
+    finite = np.isfinite(array)
+    if not finite.all():
+        index = tuple(int(i) for i in np.argwhere(~finite)[0])
+        where = f" at index {index}" if index else ""
+        raise NonFiniteError(f"{name} must be finite, got {array[index]}{where}")
+    return array
+
+
+def as_parameters(name: str, theta: Any, n_params: int) -> Vector:
+    """Return θ as a flat vector [P] of float32, float64 or, for complex steps, complex numbers.
+
+    Raises:
+        ArgumentTypeError: integers and other dtypes, since θ decides the arithmetic.
+        ShapeError: not one-dimensional, or another number of parameters.
+        NonFiniteError: a NaN or an infinity.
+    """
+    array = np.asarray(theta)
+    if array.dtype.newbyteorder("=") not in KEPT:
+        raise ArgumentTypeError(f"{name} must be float32 or float64, got {_described(theta, array)}")
+    return as_array(name, array, (n_params,), "c")
+
+
+def in_unit_interval(name: str, value: Any) -> float:
+    """Return a number in [0, 1]: a discount, a trace, a probability."""
+    return _number(name, value, lambda x: 0.0 <= x <= 1.0, "in [0, 1]")
+
+
+def positive(name: str, value: Any) -> float:
+    """Return a finite number above 0: a step size, a trust-region radius, a clip range."""
+    return _number(name, value, lambda x: 0.0 < x < math.inf, "positive and finite")
+
+
+def non_negative(name: str, value: Any) -> float:
+    """Return a finite number that is 0 or more: a damping, a penalty."""
+    return _number(name, value, lambda x: 0.0 <= x < math.inf, "at least 0 and finite")
+
+
+def finite(name: str, value: Any) -> float:
+    """Return a finite number."""
+    return _number(name, value, math.isfinite, "finite")
+
+
+def count(name: str, value: Any, least: int = 1) -> int:
+    """Return a whole number of at least `least`: workers, steps, states."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral) or value < least:
+        raise ArgumentError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    return int(value)
+
+
+def _number(name: str, value: Any, holds: Callable[[float], bool], wanted: str) -> float:
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real) or not holds(float(value)):
+        raise ArgumentError(f"{name} must be {wanted}, got {value!r}")
+    return float(value)
+
+
+def _described(value: Any, array: Array) -> str:
+    name = type(value).__name__
+    return f"{name} of dtype {array.dtype}" if array.ndim else f"{name} {value!r}"

@@ -1,0 +1,1 @@
+"""One function for each claim of the chapter, grouped as the book groups them."""

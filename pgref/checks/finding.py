@@ -1,0 +1,29 @@
+"""What a check reports: a number, the limit it must keep, and nothing that could hide a failure."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+
+class Finding(NamedTuple):
+    """One measured number beside its limit; NaN keeps no limit."""
+
+    what: str  # what was measured, in the book's symbols where they suffice
+    value: float
+    relation: Literal["≤", "≥"]
+    limit: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the number keeps its limit."""
+        return self.value <= self.limit if self.relation == "≤" else self.value >= self.limit
+
+
+def at_most(what: str, value: float, limit: float) -> Finding:
+    """Report an error beside its tolerance."""
+    return Finding(what, float(value), "≤", float(limit))
+
+
+def at_least(what: str, value: float, limit: float) -> Finding:
+    """Report an effect that must be there: a counterexample's size, how far a bound is used."""
+    return Finding(what, float(value), "≥", float(limit))

@@ -1,0 +1,32 @@
+"""The errors that pgref raises: one base class, and the standard class that ordinary code already catches.
+
+Numerical non-success (a flat curvature, a refused step) is a status in a result, never one of these.
+"""
+
+
+class PgrefError(Exception):
+    """Base class of every error of this package."""
+
+
+class ArgumentError(PgrefError, ValueError):
+    """An argument has the right type and an unusable value."""
+
+
+class ArgumentTypeError(PgrefError, TypeError):
+    """An argument has the wrong type, or one that could only be cast with loss."""
+
+
+class ShapeError(ArgumentError):
+    """An array has another shape than the one it must have."""
+
+
+class NonFiniteError(ArgumentError):
+    """A number that must be finite is NaN or infinite."""
+
+
+class NotAbsorbingError(ArgumentError):
+    """With a discount of 1 a policy must end almost surely, and this one can run for ever."""
+
+
+class DataFileError(PgrefError, ValueError):
+    """A file cannot be read as what it should hold; the message names the path and the reason."""
