@@ -54,11 +54,9 @@ class Workspace:
         return self._parts.setdefault(name, Workspace())
 
 
-def scratch(work: Workspace | None, part: str = "") -> Scratch:
-    """Return where scratch arrays come from: the workspace (a part of it), or fresh memory for None."""
-    if work is None:
-        return lambda name, shape, dtype: np.empty(shape, dtype)
-    return work.part(part) if part else work
+def scratch(work: Workspace | None) -> Scratch:
+    """Return where scratch arrays come from: the workspace, or fresh memory for None."""
+    return work or (lambda name, shape, dtype: np.empty(shape, dtype))
 
 
 def as_array(name: str, value: Any, shape: tuple[int | None, ...], kind: str = "f") -> Array:
@@ -81,6 +79,14 @@ def as_array(name: str, value: Any, shape: tuple[int | None, ...], kind: str = "
     native = array.dtype.newbyteorder("=")
     array = np.asarray(array, native if native in KEPT else dtype, order="C")
     return require_finite(name, array) if kind in "fc" else array
+
+
+def as_batch(name: str, value: Any, shape: tuple[int | None, ...], kind: str = "f") -> Array:
+    """Return a batch through `as_array`, refusing an empty one."""
+    array = as_array(name, value, shape, kind)
+    if not len(array):
+        raise ArgumentError("empty batch (0 samples)")
+    return array
 
 
 def require_finite(name: str, array: Array) -> Array:

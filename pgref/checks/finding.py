@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, SupportsFloat
 
 
 class Finding(NamedTuple):
@@ -19,11 +19,11 @@ class Finding(NamedTuple):
         return self.value <= self.limit if self.relation == "≤" else self.value >= self.limit
 
 
-def at_most(what: str, value: float, limit: float) -> Finding:
+def at_most(what: str, value: SupportsFloat, limit: float) -> Finding:
     """Report an error beside its tolerance."""
     return Finding(what, float(value), "≤", float(limit))
 
 
-def at_least(what: str, value: float, limit: float) -> Finding:
+def at_least(what: str, value: SupportsFloat, limit: float) -> Finding:
     """Report an effect that must be there: a counterexample's size, how far a bound is used."""
     return Finding(what, float(value), "≥", float(limit))
