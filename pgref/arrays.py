@@ -1,8 +1,8 @@
 """Array aliases, the checks at the border, and the optional workspace.
 
 Every public function checks what it is given here, once per batch, before anything changes; the code
-behind the border trusts its arrays. An array comes out contiguous and in native byte order, so that a
-strided or big-endian input gives the same bits as its plain copy. Inputs are never written to.
+behind the border trusts its arrays. An array comes out contiguous, aligned and in native byte order, so that
+a strided or big-endian input gives the same bits as its plain copy. Inputs are never written to.
 """
 
 from __future__ import annotations
@@ -60,16 +60,16 @@ def scratch(work: Workspace | None) -> Scratch:
 
 
 def as_array(name: str, value: Any, shape: tuple[int | None, ...], kind: str = "f") -> Array:
-    """Return `value` as a contiguous native array of that shape, None standing for any length.
+    """Return `value` as a contiguous native aligned array of that shape, None standing for any length.
 
     `kind` is "f" for float64 (float32 is kept), "c" for the same or complex, "i" for int64, "b" for bool.
 
     Raises:
-        ArgumentTypeError: the dtype cannot be converted without loss.
+        ArgumentTypeError: the dtype, or a whole number too large for it, cannot be converted without loss.
         ShapeError: another number of axes, or another length where one is given.
         NonFiniteError: a NaN or an infinity; the message says where.
     """
-    array = np.asarray(value)
+    array = _rectangular(name, value)
     accepted, dtype, words = KINDS[kind]
     if array.dtype.kind not in accepted or array.dtype.char in "gG":  # long double would lose digits
         raise ArgumentTypeError(f"{name} must hold {words}, got {_described(value, array)}")
@@ -77,7 +77,11 @@ def as_array(name: str, value: Any, shape: tuple[int | None, ...], kind: str = "
         wanted = ", ".join("any" if n is None else str(n) for n in shape)
         raise ShapeError(f"{name} must have shape ({wanted}), got {array.shape}")
     native = array.dtype.newbyteorder("=")
+    if array.dtype.kind in "iu" and array.dtype != dtype:
+        _require_exact(name, array, dtype)
     array = np.asarray(array, native if native in KEPT else dtype, order="C")
+    if not array.flags.aligned:  # matmul would take another path, with other rounding
+        array = array.copy()
     return require_finite(name, array) if kind in "fc" else array
 
 
@@ -87,6 +91,14 @@ def as_batch(name: str, value: Any, shape: tuple[int | None, ...], kind: str = "
     if not len(array):
         raise ArgumentError("empty batch (0 samples)")
     return array
+
+
+def in_precision(name: str, array: Array, dtype: Any) -> Array:
+    """Return a finite array in that dtype, or raise NonFiniteError for a number that float32 cannot hold."""
+    if array.dtype == dtype:
+        return array
+    with np.errstate(over="ignore"):
+        return require_finite(name, array.astype(dtype))
 
 
 def require_finite(name: str, array: Array) -> Array:
@@ -107,7 +119,7 @@ def as_parameters(name: str, theta: Any, n_params: int) -> Vector:
         ShapeError: not one-dimensional, or another number of parameters.
         NonFiniteError: a NaN or an infinity.
     """
-    array = np.asarray(theta)
+    array = _rectangular(name, theta)
     if array.dtype.newbyteorder("=") not in KEPT:
         raise ArgumentTypeError(f"{name} must be float32 or float64, got {_described(theta, array)}")
     return as_array(name, array, (n_params,), "c")
@@ -135,17 +147,41 @@ def finite(name: str, value: Any) -> float:
 
 def count(name: str, value: Any, least: int = 1) -> int:
     """Return a whole number of at least `least`: workers, steps, states."""
+    value = _scalar(value)
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral) or value < least:
         raise ArgumentError(f"{name} must be a whole number of at least {least}, got {value!r}")
     return int(value)
 
 
 def _number(name: str, value: Any, holds: Callable[[float], bool], wanted: str) -> float:
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        value = value[()]
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real) or not holds(float(value)):
+    value, number = _scalar(value), math.nan
+    if isinstance(value, Real) and not isinstance(value, (bool, np.bool_)):
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number beyond every float
+            number = math.inf
+    if not holds(number):
         raise ArgumentError(f"{name} must be {wanted}, got {value!r}")
-    return float(value)
+    return number
+
+
+def _scalar(value: Any) -> Any:
+    return value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
+
+
+def _rectangular(name: str, value: Any) -> Array:
+    try:
+        return np.asarray(value)
+    except ValueError as error:  # rows of different lengths
+        raise ShapeError(f"{name} must be a rectangular array, got {type(value).__name__}") from error
+
+
+def _require_exact(name: str, array: Array, dtype: Any) -> None:
+    most = 2**53 if dtype is np.float64 else 2**63 - 1
+    least, largest = int(array.min(initial=0)), int(array.max(initial=0))
+    if least < -most or largest > most:
+        got = largest if largest > most else least
+        raise ArgumentTypeError(f"{name} must hold whole numbers up to {most} in size, got {got}")
 
 
 def _described(value: Any, array: Array) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, SupportsFloat
 
+import numpy as np
+
 
 class Finding(NamedTuple):
     """One measured number beside its limit; NaN keeps no limit."""
@@ -27,3 +29,13 @@ def at_most(what: str, value: SupportsFloat, limit: float) -> Finding:
 def at_least(what: str, value: SupportsFloat, limit: float) -> Finding:
     """Report an effect that must be there: a counterexample's size, how far a bound is used."""
     return Finding(what, float(value), "≥", float(limit))
+
+
+def larger(a: SupportsFloat, b: SupportsFloat) -> float:
+    """Return the larger of two errors; NaN is the largest, where the built-in max would drop it."""
+    return float(np.maximum(float(a), float(b)))
+
+
+def smaller(a: SupportsFloat, b: SupportsFloat) -> float:
+    """Return the smaller of two effects; NaN is the smallest."""
+    return float(np.minimum(float(a), float(b)))
