@@ -1,0 +1,194 @@
+"""The multilayer perceptron, with its Jacobian products written out by hand.
+
+Parameters are one flat vector θ [P], always an argument; its dtype decides the arithmetic (float32,
+float64, or complex for complex-step derivatives). `linearize` makes one forward pass and hands back the
+value with both Jacobian products, as often as they are wanted; every derivative here is made of them.
+
+Imports NumPy only; knows nothing of distributions, policies or environments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pgref.arrays import (
+    Array,
+    Scratch,
+    Vector,
+    Workspace,
+    as_batch,
+    as_parameters,
+    count,
+    in_precision,
+    require_finite,
+    scratch,
+)
+from pgref.errors import ArgumentError
+
+BLOCK = 1024  # rows worked on together, so that their activations stay in the cache
+
+
+class Linearization(NamedTuple):
+    """A network at θ: its outputs and the products with its Jacobian J = ∂value/∂θ."""
+
+    value: Array  # [N, K]
+    jvp: Callable[[Vector], Array]  # v [P] ↦ Jv [N, K]
+    vjp: Callable[[Array], Vector]  # u [N, K] ↦ Jᵀu [P]
+
+
+class Activation(NamedTuple):
+    """A function applied in place, its slope given its value, and a number that it maps to exactly 1."""
+
+    apply: Callable[[Array], Any]
+    slope: Callable[[Array, Array], Any]  # value, out
+    one: float
+
+
+def _tanh_slope(h: Array, out: Array) -> None:
+    np.multiply(h, h, out=out)
+    np.subtract(1, out, out=out)
+
+
+ACTIVATIONS = {
+    "tanh": Activation(lambda h: np.tanh(h, out=h), _tanh_slope, 40.0),
+    "relu": Activation(lambda h: np.maximum(h, 0, out=h), lambda h, out: np.copyto(out, h.real > 0), 1.0),
+}
+
+
+@dataclass(frozen=True)
+class MLP:
+    """Fully connected layers h ↦ φ(Wᵀh + b), the last one linear.
+
+    A layer is one matrix [in + 1, out] in homogeneous coordinates, W above and b as its last row, so that
+    θ = W₁, b₁, W₂, b₂, … and the activations carry a constant 1. That 1 renews itself: its unit's input is
+    a number that the activation maps to exactly 1.
+
+    Args:
+        sizes: widths from observation to output, at least two.
+        activation: "tanh" or "relu".
+
+    >>> MLP((4, 64, 64, 2)).n_params
+    4610
+    """
+
+    sizes: tuple[int, ...]
+    activation: str = "tanh"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sizes", tuple(count("sizes", n) for n in self.sizes))
+        if len(self.sizes) < 2:
+            raise ArgumentError(f"sizes must hold at least two widths, got {self.sizes}")
+        if self.activation not in ACTIVATIONS:
+            raise ArgumentError(f"activation must be one of {sorted(ACTIVATIONS)}, got {self.activation!r}")
+
+    @property
+    def n_params(self) -> int:
+        return sum((n_in + 1) * n_out for n_in, n_out in pairwise(self.sizes))
+
+    @property
+    def n_outputs(self) -> int:
+        return self.sizes[-1]
+
+    def layers(self, theta: Vector) -> list[Array]:
+        """Return the views [in + 1, out] of θ, layer by layer; nothing is copied."""
+        views, start = [], 0
+        for n_in, n_out in pairwise(self.sizes):
+            stop = start + (n_in + 1) * n_out
+            views.append(theta[start:stop].reshape(n_in + 1, n_out))
+            start = stop
+        return views
+
+    def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> Vector:
+        """Return θ [P] with weights from N(0, 1/in) and biases 0."""
+        theta = np.zeros(self.n_params, dtype)
+        for layer, n_in in zip(self.layers(theta), self.sizes, strict=False):
+            layer[:-1] = rng.standard_normal((n_in, layer.shape[1])) / np.sqrt(n_in)
+        return theta
+
+    def linearize(self, theta: Vector, obs: Array, work: Workspace | None = None) -> Linearization:
+        """Return the outputs [N, K] at observations [N, D], and the Jacobian products there.
+
+        Raises:
+            ArgumentTypeError, ShapeError, NonFiniteError: θ or the observations are not usable.
+            ArgumentError: no observation.
+        """
+        theta = as_parameters("theta", theta, self.n_params)
+        obs = as_batch("observations", obs, (None, self.sizes[0]))
+        new, n = scratch(work), len(obs)
+        inputs = [new(f"input {i}", (n, width + 1), theta.dtype) for i, width in enumerate(self.sizes[:-1])]
+        inputs[0][:, :-1], inputs[0][:, -1] = in_precision("observations", obs, theta.real.dtype), 1
+        value = new("value", (n, self.n_outputs), theta.dtype)
+        run = _Pass(self, theta, inputs, value, new, [])
+        run.forward()
+        require_finite("network output", value)
+        return Linearization(value, run.jvp, run.vjp)
+
+
+class _Pass(NamedTuple):
+    """One forward pass, with what its Jacobian products need of it."""
+
+    network: MLP
+    theta: Vector
+    inputs: list[Array]  # [N, in + 1] for each layer, the last column 1
+    value: Array  # [N, K]
+    new: Scratch
+    slopes: list[Array]  # φ′ [N, width + 1] of the hidden layers; empty until wanted, since acting never is
+
+    def blocks(self) -> list[slice]:
+        return [slice(i, i + BLOCK) for i in range(0, len(self.value), BLOCK)]
+
+    def forward(self) -> None:
+        layers, activation = self.network.layers(self.theta), ACTIVATIONS[self.network.activation]
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the value
+            for block in self.blocks():
+                for w, x, h in zip(layers, self.inputs, self.inputs[1:], strict=False):
+                    np.matmul(x[block], w, out=h[block, :-1])
+                    h[block, -1] = activation.one
+                    activation.apply(h[block])
+                np.matmul(self.inputs[-1][block], layers[-1], out=self.value[block])
+
+    def hidden_slopes(self) -> list[Array]:
+        if not self.slopes:
+            for i, h in enumerate(self.inputs[1:]):
+                self.slopes.append(self.new(f"slope {i}", h.shape, h.dtype))
+                ACTIVATIONS[self.network.activation].slope(h, self.slopes[-1])
+        return self.slopes
+
+    def vjp(self, u: Array) -> Vector:
+        layers, slopes, dtype = self.network.layers(self.theta), self.hidden_slopes(), self.theta.dtype
+        total = self.new("vjp", self.theta.shape, dtype)
+        part = self.new("vjp of a block", self.theta.shape, dtype)
+        for block in self.blocks():
+            grads = self.network.layers(part if block.start else total)
+            d = u[block]
+            for i in reversed(range(len(layers))):
+                np.matmul(self.inputs[i][block].T, d, out=grads[i])
+                if i:  # through Wᵀ and φ′ to the layer below; the constant's column leads nowhere
+                    back = self.new(f"back {i}", (len(d), len(layers[i])), dtype)
+                    np.matmul(d, layers[i].T, out=back)
+                    np.multiply(back, slopes[i - 1][block], out=back)
+                    d = back[:, :-1]
+            if block.start:
+                total += part
+        return total
+
+    def jvp(self, v: Vector) -> Array:
+        layers, slopes, dtype = self.network.layers(self.theta), self.hidden_slopes(), self.theta.dtype
+        out = self.new("jvp", self.value.shape, dtype)
+        for block in self.blocks():
+            d, rows = out[:0], len(self.value[block])
+            for i, (w, dw) in enumerate(zip(layers, self.network.layers(v), strict=True)):
+                last = i == len(layers) - 1
+                ahead = out[block] if last else self.new(f"ahead {i}", (rows, w.shape[1]), dtype)
+                np.matmul(self.inputs[i][block], dw, out=ahead)
+                if i:  # what the layers below pass on
+                    ahead += np.matmul(d, w[:-1], out=self.new(f"through {i}", ahead.shape, dtype))
+                if not last:
+                    np.multiply(ahead, slopes[i][block, :-1], out=ahead)
+                d = ahead
+        return out

@@ -1,0 +1,128 @@
+"""Differentiable maps from observations to outputs: the MLP, a table, and outputs that no observation moves.
+
+Each is a frozen description; its parameters θ [P] are an argument. What they share is `linearize`: the
+outputs and both products with their Jacobian.
+
+Imports NumPy only; knows nothing of distributions, policies or environments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from pgref.arrays import Array, Vector, Workspace, as_batch, as_parameters, count, scratch
+from pgref.errors import ArgumentError
+from pgref.mlp import MLP, Linearization
+
+__all__ = ["MLP", "Linearization", "Network", "Table", "WithFreeOutputs"]
+
+
+class Network(Protocol):
+    """What a policy or a critic needs of a network."""
+
+    @property
+    def n_params(self) -> int: ...
+    @property
+    def n_outputs(self) -> int: ...
+    def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> Vector: ...
+    def linearize(self, theta: Vector, obs: Array, work: Workspace | None = None) -> Linearization: ...
+
+
+@dataclass(frozen=True)
+class Table:
+    """One row of outputs for each state: obs holds state indices [N], θ is the table [S, K] laid flat."""
+
+    n_states: int
+    n_outputs: int
+
+    def __post_init__(self) -> None:
+        count("n_states", self.n_states)
+        count("n_outputs", self.n_outputs)
+
+    @property
+    def n_params(self) -> int:
+        return self.n_states * self.n_outputs
+
+    def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> Vector:
+        """Return θ [P] = 0, for a policy the uniform one; `rng` is not used."""
+        return np.zeros(self.n_params, dtype)
+
+    def linearize(self, theta: Vector, obs: Array, work: Workspace | None = None) -> Linearization:
+        """Return the rows [N, K] of the states [N], and the Jacobian products there.
+
+        Raises:
+            ArgumentError: a state outside 0 … S − 1; as `MLP.linearize` besides.
+        """
+        theta = as_parameters("theta", theta, self.n_params)
+        states = as_batch("observations", obs, (None,), "i")
+        if states.min() < 0 or states.max() >= self.n_states:
+            raise ArgumentError(
+                f"observations must be states 0 to {self.n_states - 1}, got {states.min()} to {states.max()}"
+            )
+        new, shape, dtype = scratch(work), (len(states), self.n_outputs), theta.dtype
+
+        def rows(name: str, table: Vector) -> Array:
+            return np.take(
+                table.reshape(-1, self.n_outputs), states, 0, out=new(name, shape, dtype), mode="clip"
+            )
+
+        def vjp(u: Array) -> Vector:
+            out = new("vjp", theta.shape, dtype)
+            out[:] = 0
+            np.add.at(out.reshape(-1, self.n_outputs), states, u)
+            return out
+
+        return Linearization(rows("value", theta), lambda v: rows("jvp", v), vjp)
+
+
+@dataclass(frozen=True)
+class WithFreeOutputs:
+    """A network with `n_free` more outputs that are parameters themselves: a log σ that no state moves.
+
+    θ is the network's parameters, then the free outputs; init gives them 0.
+    """
+
+    network: Network
+    n_free: int
+
+    def __post_init__(self) -> None:
+        count("n_free", self.n_free)
+
+    @property
+    def n_params(self) -> int:
+        return self.network.n_params + self.n_free
+
+    @property
+    def n_outputs(self) -> int:
+        return self.network.n_outputs + self.n_free
+
+    def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> Vector:
+        """Return θ [P]: the network's own start, and 0 for the free outputs."""
+        return np.concatenate([self.network.init(rng, dtype), np.zeros(self.n_free, dtype)])
+
+    def linearize(self, theta: Vector, obs: Array, work: Workspace | None = None) -> Linearization:
+        """Return the outputs [N, K + n_free] and the Jacobian products; raises what the network raises."""
+        theta = as_parameters("theta", theta, self.n_params)
+        split, inside = self.network.n_params, self.network.n_outputs
+        inner = self.network.linearize(theta[:split], obs, work and work.part("network"))
+        new, shape = scratch(work), (len(inner.value), self.n_outputs)
+
+        def join(name: str, outputs: Array, free: Vector) -> Array:
+            out = new(name, shape, theta.dtype)
+            out[:, :inside], out[:, inside:] = outputs, free
+            return out
+
+        def vjp(u: Array) -> Vector:
+            out = new("vjp", theta.shape, theta.dtype)
+            out[:split] = inner.vjp(u[:, :inside])
+            np.sum(u[:, inside:], 0, out=out[split:])
+            return out
+
+        return Linearization(
+            join("value", inner.value, theta[split:]),
+            lambda v: join("jvp", inner.jvp(v[:split]), v[split:]),
+            vjp,
+        )

@@ -1,0 +1,156 @@
+"""What the algorithms maximise over θ, each beside its gradient, on a batch of samples.
+
+All are means over the batch but `score_objective`, which the worker's box writes as a sum. Everything
+except θ is a constant: advantages Â, old log-probabilities, θ_old. Gradients end in one vector-Jacobian
+product of the network (`Policy.score_sum`).
+
+Imports NumPy only; knows nothing of environments or optimisers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from pgref.arrays import Array, Vector, Workspace, as_array, in_precision, non_negative, positive
+from pgref.policy import Policy
+
+
+class Batch(NamedTuple):
+    """N samples with what was known of them when they were drawn."""
+
+    obs: Array  # [N, …]
+    actions: Array  # [N] or [N, d]
+    advantages: Array  # [N] Â
+    old_log_probs: Array  # [N] log π_old(a|s), in nats
+
+
+def score_objective(policy: Policy, theta: Vector, batch: Batch, work: Workspace | None = None) -> float:
+    """Return Σ_t log π_θ(A_t|S_t) Â_t, the worker's J(θ) of Algorithms 5.20 and 5.21: a sum, without γ^t."""
+    log_prob = policy.log_prob(theta, batch.obs, batch.actions, work)
+    total: float = (log_prob @ _like("advantages", batch.advantages, log_prob)).item()
+    return total
+
+
+def score_objective_grad(
+    policy: Policy, theta: Vector, batch: Batch, work: Workspace | None = None
+) -> Vector:
+    """Return g_θ = Σ_t ∇log π_θ(A_t|S_t) Â_t, [P], with Â held fixed."""
+    return policy.score_sum(theta, batch.obs, batch.actions, batch.advantages, work)
+
+
+def surrogate(policy: Policy, theta: Vector, batch: Batch, work: Workspace | None = None) -> float:
+    """Return (1/N) Σ_n r_n Â_n with r = π_θ(a|s)/π_old(a|s): the sample form of (5.24)."""
+    mean: float = np.mean(_ratio_terms(policy, theta, batch, work).terms).item()
+    return mean
+
+
+def surrogate_grad(policy: Policy, theta: Vector, batch: Batch, work: Workspace | None = None) -> Vector:
+    """Return the gradient of `surrogate`, (1/N) Σ r Â ∇log π_θ, [P]; (5.27) at θ = θ_old."""
+    r = _ratio_terms(policy, theta, batch, work)
+    return r.score_sum(r.terms / len(r.terms))
+
+
+def clipped(
+    policy: Policy, theta: Vector, batch: Batch, *, clip: float, work: Workspace | None = None
+) -> float:
+    """Return PPO's (1/N) Σ min(r Â, clip(r, 1 − ε, 1 + ε) Â), ε = `clip` > 0.
+
+    Source: Schulman et al. 2017, eq. 7.
+    """
+    clip, r = positive("clip", clip), _ratio_terms(policy, theta, batch, work)
+    edge = np.where(r.ratios.real > 1, 1 + clip, 1 - clip) * r.advantages
+    mean: float = np.mean(np.where(_clip_is_active(r, clip), edge, r.terms)).item()
+    return mean
+
+
+def clipped_grad(
+    policy: Policy, theta: Vector, batch: Batch, *, clip: float, work: Workspace | None = None
+) -> Vector:
+    """Return the gradient of `clipped`, [P]: exactly zero from every sample whose clip is active."""
+    clip, r = positive("clip", clip), _ratio_terms(policy, theta, batch, work)
+    return r.score_sum(np.where(_clip_is_active(r, clip), 0, r.terms) / len(r.terms))
+
+
+def kl_penalised(
+    policy: Policy,
+    theta: Vector,
+    batch: Batch,
+    theta_old: Vector,
+    *,
+    penalty: float,
+    work: Workspace | None = None,
+) -> float:
+    """Return (1/N) Σ [r Â − β D(π_old(·|s) ‖ π_θ(·|s))], β = `penalty` ≥ 0.
+
+    Source: Schulman et al. 2017, eq. 8.
+    """
+    penalty = non_negative("penalty", penalty)
+    kl = policy.mean_kl(theta_old, theta, batch.obs, work=work)
+    return surrogate(policy, theta, batch, work) - penalty * kl
+
+
+def kl_penalised_grad(
+    policy: Policy,
+    theta: Vector,
+    batch: Batch,
+    theta_old: Vector,
+    *,
+    penalty: float,
+    work: Workspace | None = None,
+) -> Vector:
+    """Return the gradient of `kl_penalised` in θ, [P]."""
+    penalty = non_negative("penalty", penalty)
+    kl_grad = policy.mean_kl_grad(theta_old, theta, batch.obs, work=work)
+    grad: Vector = surrogate_grad(policy, theta, batch, work) - penalty * kl_grad
+    return grad
+
+
+def adapted_penalty(penalty: float, kl: float, kl_target: float) -> float:
+    """Return PPO's next β: halved where KL < d/1.5, doubled where KL > 1.5·d, d = `kl_target` nats.
+
+    Source: Schulman et al. 2017, Section 4.
+    """
+    penalty, kl_target = non_negative("penalty", penalty), positive("kl_target", kl_target)
+    kl = non_negative("kl", kl)
+    return penalty * (0.5 if kl < kl_target / 1.5 else 2.0 if kl > 1.5 * kl_target else 1.0)
+
+
+def entropy_bonus(policy: Policy, theta: Vector, obs: Array, work: Workspace | None = None) -> float:
+    """Return (1/N) Σ_n H(π_θ(·|s_n)) in nats."""
+    mean: float = policy.entropy(theta, obs, work).mean().item()
+    return mean
+
+
+def entropy_bonus_grad(policy: Policy, theta: Vector, obs: Array, work: Workspace | None = None) -> Vector:
+    """Return the gradient of `entropy_bonus`, [P]."""
+    return policy.entropy_grad(theta, obs, work=work)
+
+
+class _RatioTerms(NamedTuple):
+    ratios: Array  # [N] r
+    advantages: Array  # [N] Â
+    terms: Array  # [N] r Â
+    score_sum: Callable[[Array], Vector]
+
+
+def _ratio_terms(policy: Policy, theta: Vector, batch: Batch, work: Workspace | None) -> _RatioTerms:
+    log_prob, score_sum = policy.scores(theta, batch.obs, batch.actions, work)
+    advantages = _like("advantages", batch.advantages, log_prob)
+    old_log_probs = _like("old_log_probs", batch.old_log_probs, log_prob)
+    with np.errstate(over="ignore", invalid="ignore"):  # too large a ratio makes the value ∞ or NaN
+        ratios = np.exp(log_prob - old_log_probs)
+        return _RatioTerms(ratios, advantages, ratios * advantages, score_sum)
+
+
+def _like(name: str, array: Array, log_prob: Array) -> Array:
+    return in_precision(name, as_array(name, array, log_prob.shape), log_prob.real.dtype)
+
+
+def _clip_is_active(r: _RatioTerms, clip: float) -> Array:
+    """Return where the minimum picks the clipped term: r > 1 + ε with Â > 0, or r < 1 − ε with Â < 0."""
+    above = (r.ratios.real > 1 + clip) & (r.advantages > 0)
+    below = (r.ratios.real < 1 - clip) & (r.advantages < 0)
+    return np.asarray(above | below)

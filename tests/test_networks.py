@@ -1,0 +1,410 @@
+"""Networks against loops over single numbers, complex steps, and each product against the other."""
+
+import dataclasses
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pgref import mlp
+from pgref.arrays import Workspace
+from pgref.checks.derivatives import STEP, complex_step_jacobian, relative_error
+from pgref.errors import ArgumentError, ArgumentTypeError, NonFiniteError, ShapeError
+from pgref.networks import MLP, Table, WithFreeOutputs
+
+EPS = float(np.finfo(float).eps)
+seeds, rows = st.integers(0, 2**32 - 1), st.integers(1, 9)
+widths = st.lists(st.integers(1, 6), min_size=2, max_size=5).map(tuple)
+activations = st.sampled_from(["tanh", "relu"])
+mlps = st.builds(MLP, widths, activations)
+tables = st.builds(Table, st.integers(1, 6), st.integers(1, 5))
+plain = st.one_of(mlps, tables)
+networks = st.one_of(
+    plain,
+    st.builds(WithFreeOutputs, plain, st.integers(1, 3)),
+    st.builds(WithFreeOutputs, st.builds(WithFreeOutputs, plain, st.integers(1, 2)), st.integers(1, 2)),
+)
+
+
+def draw(network, seed, n, dtype=np.float64):
+    """Return θ and n observations, with biases and weights of size 1."""
+    rng = np.random.default_rng(seed)
+    theta = rng.standard_normal(network.n_params).astype(dtype)
+    while isinstance(network, WithFreeOutputs):
+        network = network.network
+    if isinstance(network, Table):
+        return theta, rng.integers(0, network.n_states, n)
+    return theta, rng.standard_normal((n, network.sizes[0]))
+
+
+def by_loops(network, theta, obs):
+    """Return the outputs for one observation, number by number."""
+    theta = list(theta)
+    if isinstance(network, WithFreeOutputs):
+        split = network.network.n_params
+        return by_loops(network.network, theta[:split], obs) + theta[split:]
+    if isinstance(network, Table):
+        return theta[int(obs) * network.n_outputs :][: network.n_outputs]
+    h = [float(x) for x in obs]
+    for layer, (n_in, n_out) in enumerate(pairwise(network.sizes)):
+        weights, theta = theta[: n_in * n_out], theta[n_in * n_out :]
+        biases, theta = theta[:n_out], theta[n_out:]
+        h = [
+            math.fsum([biases[j], *(h[i] * weights[i * n_out + j] for i in range(n_in))])
+            for j in range(n_out)
+        ]
+        if layer < len(network.sizes) - 2:
+            h = [math.tanh(x) if network.activation == "tanh" else max(x, 0.0) for x in h]
+    return h
+
+
+# --- what the networks compute ---------------------------------------------------------------------------
+
+
+@given(networks, seeds, rows)
+@example(MLP((1, 1)), 0, 1)
+@example(MLP((2, 3, 1), "relu"), 0, 2)
+def test_outputs_are_those_of_loops_over_single_numbers(network, seed, n):
+    theta, obs = draw(network, seed, n)
+    wanted = np.array([by_loops(network, theta, row) for row in obs])
+    # at most 5 layers of at most 7 terms; each layer passes errors on times at most Σ|w| < 40
+    np.testing.assert_allclose(network.linearize(theta, obs).value, wanted, rtol=1e-12, atol=1e-12)
+
+
+@given(mlps, seeds)
+def test_layers_are_views_of_theta_weights_above_the_bias(network, seed):
+    theta, _ = draw(network, seed, 1)
+    layers = network.layers(theta)
+    assert [w.shape for w in layers] == [(i + 1, o) for i, o in pairwise(network.sizes)]
+    assert all(np.shares_memory(w, theta) and w.flags.c_contiguous for w in layers)
+    assert np.concatenate([w.ravel() for w in layers]).tobytes() == theta.tobytes()
+    layers[-1][-1] = 7.0  # the last bias is the end of θ
+    assert (theta[-network.n_outputs :] == 7.0).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64, np.complex128])
+@pytest.mark.parametrize("name", ["tanh", "relu"])
+def test_the_constant_renews_itself_exactly_and_nothing_flows_through_it(name, dtype):
+    activation = mlp.ACTIVATIONS[name]
+    h = np.full((3, 5), activation.one, dtype)
+    activation.apply(h)
+    assert (h == 1).all()
+    slope = np.empty_like(h)
+    activation.slope(h, slope)
+    assert name == "relu" or (slope == 0).all()
+    network, work = MLP((2, 3, 4, 1), name), Workspace()
+    network.linearize(np.ones(network.n_params, dtype), np.ones((6, 2)), work)
+    for i, width in enumerate(network.sizes[:-1]):
+        assert (work(f"input {i}", (6, width + 1), np.dtype(dtype))[:, -1] == 1).all()
+
+
+@given(seeds, st.integers(1, 6), st.integers(1, 5), rows)
+def test_a_table_picks_rows_and_adds_up_what_comes_back(seed, states, outputs, n):
+    network = Table(states, outputs)
+    theta, obs = draw(network, seed, n)
+    u = np.random.default_rng(seed).standard_normal((n, outputs))
+    value, _, vjp = network.linearize(theta, obs)
+    one_hot = np.eye(states)[obs]
+    np.testing.assert_array_equal(value, one_hot @ theta.reshape(states, outputs))
+    np.testing.assert_allclose(vjp(u), (one_hot.T @ u).ravel(), rtol=1e-13, atol=1e-13)
+
+
+def test_free_outputs_follow_the_network_s_own():
+    network = WithFreeOutputs(Table(2, 1), 2)
+    value, jvp, vjp = network.linearize(np.array([1.0, 2.0, 3.0, 4.0]), [1, 0])
+    np.testing.assert_array_equal(value, [[2, 3, 4], [1, 3, 4]])
+    np.testing.assert_array_equal(jvp(np.array([5.0, 6.0, 7.0, 8.0])), [[6, 7, 8], [5, 7, 8]])
+    np.testing.assert_array_equal(vjp(np.array([[1.0, 10.0, 100.0], [2.0, 20.0, 200.0]])), [2, 1, 30, 300])
+
+
+# --- Jacobian products -----------------------------------------------------------------------------------
+
+
+@given(networks, seeds, rows)
+def test_vjp_is_the_adjoint_of_jvp_to_1e_14(network, seed, n):
+    theta, obs = draw(network, seed, n)
+    rng = np.random.default_rng(seed)
+    u, v = rng.standard_normal((n, network.n_outputs)), rng.standard_normal(network.n_params)
+    _, jvp, vjp = network.linearize(theta, obs)
+    ahead, back = jvp(v), vjp(u)
+    size = np.linalg.norm(u) * np.linalg.norm(ahead) + np.linalg.norm(v) * np.linalg.norm(back)
+    assert abs((u * ahead).sum() - v @ back) <= 1e-14 * size
+
+
+@given(networks, seeds, rows)
+@example(MLP((1, 1, 1), "relu"), 0, 1)
+def test_jvp_is_the_complex_step_to_1e_13(network, seed, n):
+    theta, obs = draw(network, seed, n)
+    v = np.random.default_rng(seed + 1).standard_normal(network.n_params)
+    _, jvp, _ = network.linearize(theta, obs)
+    step = network.linearize(theta + 1j * STEP * v, obs).value.imag / STEP
+    assert relative_error(jvp(v), step) <= 1e-13
+
+
+@given(networks, seeds, st.integers(1, 4))
+def test_rows_by_vjp_and_columns_by_jvp_are_the_same_jacobian(network, seed, n):
+    theta, obs = draw(network, seed, n)
+    _, jvp, vjp = network.linearize(theta, obs)
+    columns = np.stack([jvp(e).ravel() for e in np.eye(network.n_params)], -1)
+    by_vjp = np.stack([vjp(e.reshape(n, -1)) for e in np.eye(n * network.n_outputs)])
+    by_steps = complex_step_jacobian(lambda t: network.linearize(t, obs).value.ravel(), theta)
+    assert relative_error(by_vjp, by_steps) <= 1e-13
+    assert relative_error(columns, by_steps) <= 1e-13
+
+
+@given(networks, seeds, rows, st.floats(-3, 3))
+def test_the_products_are_linear(network, seed, n, factor):
+    theta, obs = draw(network, seed, n)
+    rng = np.random.default_rng(seed)
+    _, jvp, vjp = network.linearize(theta, obs)
+    for product, shape in ((jvp, network.n_params), (vjp, (n, network.n_outputs))):
+        a, b = rng.standard_normal(shape), rng.standard_normal(shape)
+        limit = 1e-13 * (np.abs(product(a)).max() + 3 * np.abs(product(b)).max())
+        assert np.abs(product(a + factor * b) - (product(a) + factor * product(b))).max() <= limit
+
+
+def test_a_saturated_relu_passes_nothing_on():
+    network = MLP((1, 2, 1), "relu")
+    theta = np.array([1.0, 1.0, -5.0, -6.0, 2.0, 3.0, 0.5])  # both units off at x = 1
+    value, jvp, vjp = network.linearize(theta, [[1.0]])
+    assert value == 0.5
+    np.testing.assert_array_equal(vjp(np.ones((1, 1))), [0, 0, 0, 0, 0, 0, 1])
+    np.testing.assert_array_equal(jvp(np.array([9.0, 9, 9, 9, 9, 9, 7])), [[7]])
+
+
+# --- blocks, workspaces, dtypes, layouts -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [mlp.BLOCK - 1, mlp.BLOCK, mlp.BLOCK + 1, 2 * mlp.BLOCK + 1])
+def test_a_batch_equals_its_single_rows_around_the_size_of_a_block(n):
+    network = MLP((3, 5, 2))
+    theta, obs = draw(network, n, n)
+    rng = np.random.default_rng(n)
+    u, v = rng.standard_normal((n, 2)), rng.standard_normal(network.n_params)
+    whole, ones = network.linearize(theta, obs), [network.linearize(theta, row[None]) for row in obs]
+    np.testing.assert_allclose(whole.value, np.concatenate([x.value for x in ones]), rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(whole.jvp(v), np.concatenate([x.jvp(v) for x in ones]), rtol=1e-13, atol=1e-13)
+    single = np.stack([x.vjp(row[None]) for x, row in zip(ones, u, strict=True)])
+    limit = 4 * EPS * np.sqrt(n) * np.abs(single).sum(0)  # of a sum of n numbers in two orders
+    assert (np.abs(whole.vjp(u) - single.sum(0)) <= limit).all()
+
+
+@given(mlps, seeds, st.integers(1, 12), st.integers(1, 5))
+def test_the_size_of_a_block_does_not_matter(network, seed, n, block):
+    theta, obs = draw(network, seed, n)
+    rng = np.random.default_rng(seed)
+    u, v = rng.standard_normal((n, network.n_outputs)), rng.standard_normal(network.n_params)
+    whole = network.linearize(theta, obs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mlp, "BLOCK", block)
+        parts = network.linearize(theta, obs, Workspace())
+        for one, other in (
+            (parts.value, whole.value),
+            (parts.jvp(v), whole.jvp(v)),
+            (parts.vjp(u), whole.vjp(u)),
+        ):
+            assert relative_error(one, other) <= 1e-13
+
+
+@given(networks, seeds, rows, rows)
+def test_a_workspace_changes_no_bit_and_is_used_again(network, seed, n, m):
+    work = Workspace()
+    seen = []
+    for size in (n, n, m, n):
+        theta, obs = draw(network, seed + len(seen), size)
+        rng = np.random.default_rng(seed)
+        u, v = rng.standard_normal((size, network.n_outputs)), rng.standard_normal(network.n_params)
+        fresh, reused = network.linearize(theta, obs), network.linearize(theta, obs, work)
+        for _ in range(2):
+            assert fresh.value.tobytes() == reused.value.tobytes()
+            assert fresh.jvp(v).tobytes() == reused.jvp(v).tobytes()
+            assert fresh.vjp(u).tobytes() == reused.vjp(u).tobytes()
+        seen.append((reused.value, reused.jvp(v), reused.vjp(u)))
+    assert all(a is b for a, b in zip(seen[0], seen[1], strict=True))
+
+
+@given(networks, seeds, rows)
+def test_without_a_workspace_no_result_is_overwritten(network, seed, n):
+    theta, obs = draw(network, seed, n)
+    v, u = np.ones(network.n_params), np.ones((n, network.n_outputs))
+    value, jvp, vjp = network.linearize(theta, obs)
+    results = [value, jvp(v), jvp(2 * v), vjp(u), vjp(2 * u)]
+    assert not any(np.shares_memory(a, b) for i, a in enumerate(results) for b in results[:i])
+    assert not any(np.shares_memory(a, theta) for a in results)
+
+
+@given(networks, seeds, rows, st.sampled_from(["f4", "f8", "c8", "c16"]))
+def test_theta_decides_the_dtype(network, seed, n, dtype):
+    theta, obs = draw(network, seed, n, dtype)
+    for seen in (obs, obs.astype("i8" if obs.ndim == 1 else "f4")):
+        value, jvp, vjp = network.linearize(theta, seen)
+        assert value.dtype == jvp(theta).dtype == vjp(np.ones_like(value)).dtype == np.dtype(dtype)
+
+
+@given(networks, seeds, rows)
+def test_float32_is_float64_up_to_its_rounding(network, seed, n):
+    theta, obs = draw(network, seed, n, np.float32)
+    obs = obs.astype(np.float32) if obs.ndim == 2 else obs
+    u = np.ones((n, network.n_outputs))
+    single = network.linearize(theta, obs)
+    double = network.linearize(theta.astype(np.float64), obs)
+    assert relative_error(single.value, double.value) <= 1e-4
+    assert relative_error(single.jvp(theta), double.jvp(theta.astype(np.float64))) <= 1e-4
+    assert relative_error(single.vjp(u.astype(np.float32)), double.vjp(u)) <= 1e-4
+
+
+@given(networks, seeds, rows)
+def test_layout_changes_no_bit_and_arguments_are_untouched(network, seed, n):
+    theta, obs = draw(network, seed, n)
+    u, v = np.ones((n, network.n_outputs)), np.arange(float(network.n_params))
+    wanted = network.linearize(theta, obs)
+    wide, memory = np.repeat(theta, 2)[::2], bytearray(b"\0") + theta.tobytes()
+    backwards = np.asfortranarray(obs[::-1])[::-1]
+    odd = np.frombuffer(memory, np.float64, offset=1)
+    for given_theta in (wide, theta.astype(theta.dtype.newbyteorder("S")), odd):
+        for given_obs in (backwards, obs.astype(obs.dtype.newbyteorder("S"))):
+            before = given_theta.tobytes(), given_obs.tobytes(), u.tobytes(), v.tobytes()
+            for array in (given_theta, given_obs, u, v):
+                array.setflags(write=False)
+            value, jvp, vjp = network.linearize(given_theta, given_obs)
+            assert value.tobytes() == wanted.value.tobytes()
+            assert jvp(v).tobytes() == wanted.jvp(v).tobytes()
+            assert vjp(u).tobytes() == wanted.vjp(u).tobytes()
+            assert before == (given_theta.tobytes(), given_obs.tobytes(), u.tobytes(), v.tobytes())
+
+
+# --- first parameters ------------------------------------------------------------------------------------
+
+
+@given(networks, seeds, st.sampled_from([np.float32, np.float64]))
+def test_init_is_reproducible_and_of_the_right_length(network, seed, dtype):
+    theta = network.init(np.random.default_rng(seed), dtype)
+    assert theta.shape == (network.n_params,)
+    assert theta.dtype == dtype
+    assert theta.tobytes() == network.init(np.random.default_rng(seed), dtype).tobytes()
+
+
+def test_an_mlp_starts_with_weights_of_variance_1_over_in_and_no_bias(rng):
+    network = MLP((50, 40, 30))
+    for layer, n_in in zip(network.layers(network.init(rng)), network.sizes, strict=False):
+        weights = layer[:-1].ravel() * np.sqrt(n_in)
+        assert (layer[-1] == 0).all()
+        # z = 5: the mean has deviation 1/√n, the mean square √(2/n)
+        assert abs(weights.mean()) <= 5 / np.sqrt(weights.size)
+        assert abs((weights**2).mean() - 1) <= 5 * np.sqrt(2 / weights.size)
+
+
+def test_tables_and_free_outputs_start_at_zero(rng):
+    assert not Table(3, 2).init(rng).any()
+    theta = WithFreeOutputs(MLP((2, 1)), 3).init(rng)
+    assert theta[:2].all()
+    assert not theta[2:].any()
+
+
+# --- what is refused -------------------------------------------------------------------------------------
+
+NET = MLP((2, 3, 1))
+THETA, OBS = np.ones(NET.n_params), np.ones((4, 2))
+
+
+def with_bad(array, value):
+    array = array.copy()
+    array.flat[1] = value
+    return array
+
+
+@pytest.mark.parametrize(
+    ("theta", "obs", "error", "message"),
+    [
+        (THETA[1:], OBS, ShapeError, "theta must have shape (13), got (12,)"),
+        (
+            THETA.astype(int),
+            OBS,
+            ArgumentTypeError,
+            "theta must be float32 or float64, got ndarray of dtype int64",
+        ),
+        (with_bad(THETA, np.nan), OBS, NonFiniteError, "theta must be finite, got nan at index (1,)"),
+        (THETA, OBS[:, :1], ShapeError, "observations must have shape (any, 2), got (4, 1)"),
+        (THETA, OBS[0], ShapeError, "observations must have shape (any, 2), got (2,)"),
+        (THETA, OBS[:0], ArgumentError, "empty batch (0 samples)"),
+        (
+            THETA,
+            with_bad(OBS, np.inf),
+            NonFiniteError,
+            "observations must be finite, got inf at index (0, 1)",
+        ),
+        (
+            THETA,
+            OBS * 1j,
+            ArgumentTypeError,
+            "observations must hold real numbers, got ndarray of dtype complex128",
+        ),
+        (THETA, OBS > 0, ArgumentTypeError, "observations must hold real numbers, got ndarray of dtype bool"),
+        (THETA * 1e308, OBS, NonFiniteError, "network output must be finite, got inf at index (0, 0)"),
+        (
+            THETA.astype("f"),
+            OBS * 1e39,
+            NonFiniteError,
+            "observations must be finite, got inf at index (0, 0)",
+        ),
+    ],
+)
+def test_an_mlp_refuses(theta, obs, error, message):
+    before = theta.tobytes(), obs.tobytes()
+    with pytest.raises(error) as caught:
+        NET.linearize(theta, obs)
+    assert str(caught.value) == message
+    assert before == (theta.tobytes(), obs.tobytes())
+
+
+@pytest.mark.parametrize(
+    ("states", "error", "message"),
+    [
+        ([0, 3], ArgumentError, "observations must be states 0 to 2, got 0 to 3"),
+        ([-1, 1], ArgumentError, "observations must be states 0 to 2, got -1 to 1"),
+        ([0.0, 1.0], ArgumentTypeError, "observations must hold integers, got list of dtype float64"),
+        ([[0, 1]], ShapeError, "observations must have shape (any), got (1, 2)"),
+        (np.zeros(0, int), ArgumentError, "empty batch (0 samples)"),
+    ],
+)
+@pytest.mark.parametrize("network", [Table(3, 2), WithFreeOutputs(Table(3, 2), 1)])
+def test_a_table_refuses(network, states, error, message):
+    with pytest.raises(error) as caught:
+        network.linearize(np.zeros(network.n_params), states)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("network", [Table(3, 2), WithFreeOutputs(Table(3, 2), 1)])
+def test_a_table_refuses_parameters_of_another_length(network):
+    with pytest.raises(ShapeError, match=rf"^theta must have shape \({network.n_params}\), got \(5,\)$"):
+        network.linearize(np.zeros(5), [0])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: MLP((3,)), "sizes must hold at least two widths, got (3,)"),
+        (lambda: MLP((3, 0)), "sizes must be a whole number of at least 1, got 0"),
+        (lambda: MLP((3, True)), "sizes must be a whole number of at least 1, got True"),
+        (lambda: MLP((3, 2.0)), "sizes must be a whole number of at least 1, got 2.0"),
+        (lambda: MLP((3, 2), "sigmoid"), "activation must be one of ['relu', 'tanh'], got 'sigmoid'"),
+        (lambda: Table(0, 2), "n_states must be a whole number of at least 1, got 0"),
+        (lambda: Table(2, -1), "n_outputs must be a whole number of at least 1, got -1"),
+        (lambda: WithFreeOutputs(Table(2, 1), 0), "n_free must be a whole number of at least 1, got 0"),
+        (lambda: dataclasses.replace(NET, sizes=()), "sizes must hold at least two widths, got ()"),
+    ],
+)
+def test_a_description_refuses(make, message):
+    with pytest.raises(ArgumentError) as caught:
+        make()
+    assert str(caught.value) == message
+
+
+def test_descriptions_are_values():
+    assert MLP([2, 3]) == MLP((2, 3))
+    assert len({MLP((2, 3)), MLP([2, 3]), Table(2, 3)}) == 2
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        NET.activation = "relu"
