@@ -8,6 +8,7 @@ a strided or big-endian input gives the same bits as its plain copy. Inputs are 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, TypeAlias
@@ -170,9 +171,13 @@ def _scalar(value: Any) -> Any:
 
 
 def _rectangular(name: str, value: Any) -> Array:
+    if isinstance(value, np.ndarray):
+        return value
     try:
-        return np.asarray(value)
-    except ValueError as error:  # rows of different lengths
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # NumPy before 1.24 only warns
+            return np.asarray(value)
+    except (ValueError, Warning) as error:  # rows of different lengths
         raise ShapeError(f"{name} must be a rectangular array, got {type(value).__name__}") from error
 
 

@@ -79,8 +79,6 @@ FINDINGS: dict[str, str] = {
         "其余样本的 |∇ 截断目标 − ∇ 代理目标| / |·|",
     "|dπ by B·(natural gradient in φ) − dπ by that in θ| / |·|":
         "|B·(φ 的自然梯度) 引起的 dπ − θ 的自然梯度引起的 dπ| / |·|",
-    "|dπ by B·(gradient in φ) − dπ by that in θ| / |·|, least":
-        "|B·(φ 的普通梯度) 引起的 dπ − θ 的普通梯度引起的 dπ| / |·|，最小",
     "(J* − J(π_T)) / (log|A|/(ηT) + 1/((1−γ)²T)), worst":
         "(J* − J(π_T)) / (log|A|/(ηT) + 1/((1−γ)²T))，最坏",
     "|θ + ηH⁺∇J − that update|": "|θ + ηH⁺∇J − 该更新|",
@@ -88,7 +86,6 @@ FINDINGS: dict[str, str] = {
         "一步的 (J′ − J) / (J* − J)，最小：从不下降",
     "(J′ − J) / (J* − J) of a step, most: it crawls":
         "一步的 (J′ − J) / (J* − J)，最大：进展缓慢",
-    "penalised objective beside the step / at the step − 1": "惩罚目标，该步旁边/该步处 − 1",
     "|regression − H⁺∇J| / |·|": "|回归 − H⁺∇J| / |·|",
     "|(1−γ) Σρ − 1|, nothing terminates": "|(1−γ) Σρ − 1|，无终止",
     "|ρ − Σ_t γ^t P(S_t)| / |ρ|, 400 steps":
@@ -249,4 +246,14 @@ FINDINGS: dict[str, str] = {
     "gap − bound chain": "差 − 界 chain",
     "gap − bound cpo_tv": "差 − 界 cpo_tv",
     "gap − bound cpo_kl": "差 − 界 cpo_kl",
+    "|dπ by B·(gradient in φ) − dπ by that in θ| / |·|, most":
+        "|B·(φ 的普通梯度) 引起的 dπ − θ 的普通梯度引起的 dπ| / |·|，最大",
+    "gain in the penalised objective beside the step / at the step":
+        "该步旁边的惩罚目标增益 / 该步处",
+    "policies compared":
+        "参与比较的策略数",
+    "KL/δ of a step with damping and line search, median":
+        "有阻尼和线搜索的步的 KL/δ，中位数",
+    "|either objective − its terms summed from π itself|":
+        "|两种目标 − 由 π 直接求和的各项|",
 }

@@ -40,7 +40,7 @@ def load_mdp(path: Location) -> TabularMDP:
     try:
         transitions = _csr(content) if sparse else content["transitions"]
         return TabularMDP(transitions, *(content[key] for key in SHARED))
-    except (PgrefError, ValueError) as error:  # NumPy's own ValueError for ragged lists
+    except PgrefError as error:
         raise DataFileError(f"{_name(path)}: {error}") from error
 
 
@@ -55,7 +55,7 @@ def load_policy(path: Location) -> Matrix:
     _require_keys(path, content, ("policy",))
     try:
         return as_policy("policy", content["policy"], kind="f")
-    except (PgrefError, ValueError) as error:  # NumPy's own ValueError for ragged lists
+    except PgrefError as error:
         raise DataFileError(f"{_name(path)}: {error}") from error
 
 

@@ -47,11 +47,11 @@ def shifted(z: Array) -> Shifted:
     if np.abs(z.real).max(initial=0) > limit:
         raise NonFiniteError(f"logits must be within ±{limit:.1e}, got up to {np.abs(z.real).max()}")
     largest = z.real.argmax(-1)[..., None]
-    d, rest = difference(z, np.take_along_axis(z.real, largest, -1))
+    d, rest = difference(z, np.take_along_axis(z, largest, -1))
     exp = np.exp(d)
     exp += exp * rest
-    others = exp.copy()  # at the largest only the imaginary part of a complex step remains
-    np.put_along_axis(others, largest, np.take_along_axis(exp, largest, -1) - 1, -1)
+    others = exp.copy()
+    np.put_along_axis(others, largest, 0, -1)
     return Shifted(d, rest, exp, others.sum(-1, keepdims=True))
 
 

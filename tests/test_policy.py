@@ -143,8 +143,9 @@ def textbook_fisher(distribution, z):
     matrix = np.zeros((len(z), len(z)))
     starts = np.cumsum([0, *getattr(distribution, "sizes", (len(z),))])
     for a, b in itertools.pairwise(starts):
-        p = np.exp(z[a:b]) / np.exp(z[a:b]).sum()
-        matrix[a:b, a:b] = np.diag(p) - np.outer(p, p)
+        p, unit = np.exp(z[a:b]) / np.exp(z[a:b]).sum(), np.eye(len(z))[a:b]
+        for i, j in itertools.combinations(range(b - a), 2):  # diag(p) − ppᵀ as a sum of squares
+            matrix += p[i] * p[j] * np.outer(unit[i] - unit[j], unit[i] - unit[j])
     return matrix
 
 
@@ -217,6 +218,18 @@ def test_the_quadratic_model_is_the_kl_to_second_order(name, seed, n):
     small, smaller = (policy.mean_kl(theta, theta + t * v, obs) / t**2 for t in (1e-4, 1e-5))
     assert small == pytest.approx(model, rel=0.05, abs=1e-3)
     assert abs(smaller - model) <= 0.2 * abs(small - model) + 1e-9 * max(1, model)
+
+
+@given(names, seeds, st.integers(1, 4), st.floats(-10, -6))
+def test_beside_old_the_gradients_of_the_kl_are_the_hessian_times_the_step(name, seed, n, exponent):
+    policy, theta, _, obs, _, weights = draw(name, seed, n)
+    step = 10.0**exponent * np.random.default_rng(seed).standard_normal(policy.n_params)
+    step = (theta + step) - theta
+    wanted = policy.fisher_product(theta, obs, weights)(step)
+    # the next order is smaller by the step; rounding of z is what remains, 1e-16 against 1e-10
+    limit = 1e-4 * np.abs(wanted).max() + 1e-17
+    assert np.abs(policy.mean_kl_grad(theta, theta + step, obs, weights) - wanted).max() <= limit
+    assert np.abs(policy.mean_kl_grad_old(theta + step, theta, obs, weights) - wanted).max() <= limit
 
 
 # --- the batch -------------------------------------------------------------------------------------------

@@ -145,7 +145,7 @@ def full_step(rng: np.random.Generator, mdps: int) -> list[Finding]:
     for _ in range(max(100, mdps)):
         m = small_mdp(rng, 0.9)
         case = mlp_case(rng, m, width=3)
-        case = case._replace(theta=4 * case.theta)  # nearly deterministic: one damped step in six spends over 2δ
+        case = case._replace(theta=4 * case.theta)  # nearly deterministic: every sixth damped step tops 2δ
         rho = mdp.visitation(m, exact.policy_matrix(*case.arguments))
         rho = rho / rho.sum()
         undamped.append(_full_step_kl(case, rho, 0.0)[1])

@@ -45,7 +45,7 @@ def printed_gradient(rng: np.random.Generator, mdps: int) -> list[Finding]:
     at = [exact.policy_gradient(*continuing.arguments, discounted=False, horizon=t) for t in (100, 200, 400)]
     growth = np.linalg.norm(at[2] - at[1]) / np.linalg.norm(at[1] - at[0])
     size = np.linalg.norm(at[2]) / np.linalg.norm(exact.policy_gradient(*continuing.arguments))
-    asymmetry = [np.max([_asymmetry(rng, d) for _ in range(4)]) for d in (True, False)]
+    asymmetry = [np.max([_asymmetry(rng, d) for _ in range(8)]) for d in (True, False)]
     return [
         at_most("|(5.15) − ∇J| / |∇J|, γ = 1, episodic", episodic, 1e-11),
         at_least("|(5.15) − ∇J| / |∇J|, γ = ½, episodic", differs, 0.1),

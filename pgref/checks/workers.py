@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from pgref import critic as critics
@@ -18,22 +20,29 @@ from pgref.policy import Policy
 
 def worker_objective(rng: np.random.Generator, mdps: int) -> list[Finding]:
     """With the exact critic, E[g_θ] is the first L terms of (5.15): a sum, not a mean, without γ^t."""
-    printed = with_gamma = 0.0
+    printed = with_gamma = slope = 0.0
     length, n = 3, max(1, mdps // 50)
     for _ in range(n):
         case = table_case(rng, small_mdp(rng, 0.5, states=2, actions=2, ending=0.1))
         pi = exact.policy_matrix(*case.arguments)
         values = np.append(mdp.state_values(case.mdp, pi), 0.0)  # [−1] is the end
-        total = np.zeros(case.policy.n_params)
+        total, batches = np.zeros(case.policy.n_params), []
         for p, s, a, following in trajectories(case.mdp, pi, length):
             td = case.mdp.rewards[s, a] + case.mdp.discount * values[following] - values[s]
-            batch = objectives.Batch(s, a, td, np.zeros(len(s)))
-            total += p * objectives.score_objective_grad(case.policy, case.theta, batch)
+            batches.append(objectives.Batch(s, a, td, np.zeros(len(s))))
+            total += p * objectives.score_objective_grad(case.policy, case.theta, batches[-1])
+        joined = objectives.Batch(*(np.concatenate(column) for column in zip(*batches, strict=True)))
+        reference = complex_step_gradient(
+            partial(objectives.score_objective, case.policy, batch=joined), case.theta
+        )
+        g = objectives.score_objective_grad(case.policy, case.theta, joined)
+        slope = larger(slope, relative_error(g, reference))
         first = exact.policy_gradient(*case.arguments, discounted=False, horizon=length)
         printed = larger(printed, relative_error(total, first))
         discounted = exact.policy_gradient(*case.arguments, horizon=length)
         with_gamma += relative_error(total, discounted) / n
     return [
+        at_most("|g_θ − ∇ Σ log π Â| / |·|", slope, 1e-13),
         at_most("|E g_θ − Σ_{t<L} E ∇log π A| / |·|, all paths", printed, 1e-12),
         at_least("|E g_θ − Σ_{t<L} γ^t E ∇log π A| / |·|", with_gamma, 0.01),
     ]
@@ -43,7 +52,7 @@ def td_advantage(rng: np.random.Generator, mdps: int) -> list[Finding]:
     """E[R + γV_ψ(S′) − V_ψ(S)] is A where V_ψ = V, otherwise off Q − V_ψ by γP(V_ψ − V) (I-2)."""
     exact_error = bias_error = largest = 0.0
     table = Critic(Table(4, 1))
-    for _ in range(mdps):
+    for _ in range(max(4, mdps)):
         m = small_mdp(rng, 0.9, ending=0.2)
         pi = rng.dirichlet(np.ones(3), 4)
         values, advantages = mdp.state_values(m, pi), mdp.advantages(m, pi)
