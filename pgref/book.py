@@ -1,6 +1,6 @@
 """The concordance: each item of the chapter with its code, the checks that can refute it, and a verdict.
 
-`pgref.concordance` holds the rows. Here are their type, the look-up by number, and the running of checks.
+`pgref.concordance` holds the rows. Here are the look-up by number and the running of checks.
 """
 
 from __future__ import annotations
@@ -10,30 +10,13 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import reduce
 from importlib import import_module
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pgref.checks.finding import Finding
+from pgref.concordance import ITEMS, Item
 from pgref.errors import ArgumentError
-
-Verdict = Literal["holds", "holds if", "erratum", "heuristic", "definition"]
-
-
-class Item(NamedTuple):
-    """One row: a definition, equation, algorithm, claim or example of the text."""
-
-    id: str  # I-1 … I-26 in the text's order, A-1 … for statements without a number, B-1 … beyond the excerpt
-    numbers: tuple[str, ...]  # the book's: "5.18", "Lemma 5.1", "Section 5.7"
-    title: str
-    title_zh: str
-    formula: str  # as it is true
-    verdict: Verdict
-    code: tuple[str, ...]  # "module:name" under pgref
-    checks: tuple[str, ...]  # "module:name" under pgref.checks
-    printed: str = ""  # for an erratum or a condition: what the book prints, restated
-    note: str = ""
-    note_zh: str = ""
 
 
 class Outcome(NamedTuple):
@@ -50,8 +33,7 @@ class Outcome(NamedTuple):
 
 def items() -> tuple[Item, ...]:
     """Return all rows in the book's order."""
-    rows: tuple[Item, ...] = import_module("pgref.concordance").ITEMS
-    return rows
+    return ITEMS
 
 
 def find(key: str) -> list[Item]:

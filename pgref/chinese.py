@@ -256,4 +256,8 @@ FINDINGS: dict[str, str] = {
         "有阻尼和线搜索的步的 KL/δ，中位数",
     "|either objective − its terms summed from π itself|":
         "|两种目标 − 由 π 直接求和的各项|",
+    "|ΔᵀHΔ/δ − 1| of the solution that belongs to the printed constraint":
+        "与书中约束相配的解的 |ΔᵀHΔ/δ − 1|",
+    "|νHΔ − g| / |g| with ν = g·Δ / ΔᵀHΔ (KKT), either constraint":
+        "|νHΔ − g| / |g|，ν = g·Δ / ΔᵀHΔ（KKT），两种约束",
 }

@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
-from pgref.book import Item
+from typing import Literal, NamedTuple
+
+Verdict = Literal["holds", "holds if", "erratum", "heuristic", "definition"]
+
+
+class Item(NamedTuple):
+    """One row: a definition, equation, algorithm, claim or example of the text."""
+
+    id: str  # I-1 … I-26 in the text's order, A-1 … for statements without a number, B-1 … beyond the excerpt
+    numbers: tuple[str, ...]  # the book's: "5.18", "Lemma 5.1", "Section 5.7"
+    title: str
+    title_zh: str
+    formula: str  # as it is true
+    verdict: Verdict
+    code: tuple[str, ...]  # "module:name" under pgref
+    checks: tuple[str, ...]  # "module:name" under pgref.checks
+    printed: str = ""  # for an erratum or a condition: what the book prints, restated
+    note: str = ""
+    note_zh: str = ""
+
 
 # fmt: off
 ITEMS = (

@@ -167,7 +167,7 @@ class Policy:
         Builds each sample's Jacobian [K, P] column by column, N·K·P numbers.
         """
         z, jvp, _ = self.network.linearize(theta, obs)
-        jacobian = np.stack([jvp(e).copy() for e in np.eye(self.n_params, dtype=z.dtype)], -1)  # [N, K, P]
+        jacobian = np.stack([jvp(e) for e in np.eye(self.n_params, dtype=z.dtype)], -1)  # [N, K, P]
         fisher = as_weights(weights, z)[:, None, None] * self.distribution.fisher_matrix(z)
         return np.asarray(np.einsum("nkp,nkq->pq", jacobian, fisher @ jacobian))
 

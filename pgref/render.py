@@ -8,9 +8,10 @@ from unicodedata import east_asian_width
 import numpy as np
 
 from pgref.arrays import Array
-from pgref.book import Item, Outcome, location, resolve
+from pgref.book import Outcome, location, resolve
 from pgref.checks.finding import Finding
 from pgref.chinese import FINDINGS, WORDS
+from pgref.concordance import Item
 
 
 def word(text: str, lang: str) -> str:

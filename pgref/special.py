@@ -123,9 +123,8 @@ def log_ratio(z_old: Array, z_new: Array) -> Array:
     e, rest_of_e = difference(d, at_likeliest(d))
     e, rest = difference(e, at_likeliest(rest) - rest - rest_of_e)  # the rest is all there is where e cancels
     small = e.real < 1
-    bounded = np.where(small, e, 0)
     gain = np.minimum(z_new - at_likeliest(z_new), LARGEST_GAIN)  # p may underflow, p·e^e = p_L·e^gain not
     grown = at_likeliest(p) * np.exp(gain) - p
-    change = np.where(small, p * (np.expm1(bounded) + rest * np.exp(bounded)), grown).sum(-1, keepdims=True)
+    change = np.where(small, p * np.expm1(np.where(small, e, 0)), grown).sum(-1, keepdims=True)
     cancels = (change.real > -0.5) & (change.real < 1e12)
     return (e - np.where(cancels, np.log1p(np.where(cancels, change, 0)), log_scale)) + rest

@@ -61,6 +61,7 @@ def draw(rng, shape, dtype):
 @given(seeds, shapes, st.sampled_from(PAIRS), LAYOUT)
 @example(0, (), ("i8", "i"), "other byte order")
 @example(0, (0, 3), ("f4", "f"), "columns first")
+@example(0, (3,), ("f8", "f"), "unaligned")
 def test_every_layout_comes_out_as_the_plain_copy_does(seed, shape, pair, layout):
     dtype, kind = pair
     plain = draw(np.random.default_rng(seed), shape, dtype)

@@ -166,6 +166,8 @@ MISTAKES = {
     },
     vanilla.step_sizes: {
         "the gradient's sign": GRADIENTS["the sign"],
+        "a gradient 1000 times too long": (exact, "policy_gradient", scaled(policy_gradient, 1e3)),
+        "a gradient 1000 times too short": (exact, "policy_gradient", scaled(policy_gradient, 1e-3)),
         "the step's sign": (exact, "trpo_step", with_a_step(lambda step: -step)),
         "no step": (exact, "trpo_step", with_a_step(lambda step: 0 * step)),
         "a step too small": (exact, "trpo_step", with_a_step(lambda step: step / 100)),
@@ -178,6 +180,8 @@ MISTAKES = {
         "one normalisation for all states": (exact, "policy_matrix", normalised_over_all_states),
         "small probabilities cut off": (Policy, "probabilities", rounded),
         "no softmax": (Policy, "probabilities", softmax_of_squares),
+        "the order of θ": (Policy, "probabilities", lambda self, t, obs: (
+            probabilities(self, t * np.linspace(1, 2, len(t)), obs))),
         "NaN": (exact, "policy_matrix", scaled(policy_matrix, np.nan)),
     },
     vanilla.sigmoid_example: {

@@ -173,6 +173,7 @@ MISTAKES = {
         "residual for semi": (critic, "semi_gradient", plain_residual_gradient),
         "semi for residual": (critic, "residual_gradient", semi_gradient),
         "a ½ in the residual gradient": (critic, "residual_gradient", scaled(residual_gradient, 0.5)),
+        "another γ": (critic, "residual_gradient", lambda c, p, b, g: residual_gradient(c, p, b, 0.9 * g)),
         "the target's sign": (critic, "residual_gradient", residual_with_the_wrong_sign),
         "the end ignored": (critic, "residual_gradient", residual_where_the_end_counts),
         "a mean loss": (critic, "td_loss", lambda c, p, b, g: (td_advantages(c, p, b, g) ** 2).mean()),

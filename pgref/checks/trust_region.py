@@ -111,7 +111,7 @@ def hessian(rng: np.random.Generator, mdps: int) -> list[Finding]:
 
 def closed_form_step(rng: np.random.Generator, mdps: int) -> list[Finding]:
     """The solution of (5.29) belongs to ½ΔᵀHΔ ≤ δ, not to the printed constraint; H can be singular."""
-    half = closed_form = better = gauge = 0.0
+    half = whole = stationary = closed_form = better = gauge = 0.0
     printed = np.inf
     for i in range(max(4, mdps // 10)):
         m = small_mdp(rng, (0.5, 0.9)[i % 2])
@@ -121,6 +121,9 @@ def closed_form_step(rng: np.random.Generator, mdps: int) -> list[Finding]:
         length = float(step @ h @ step)
         half, printed = larger(half, abs(length / 0.02 - 1)), smaller(printed, length / 0.01)
         at_printed = exact.trpo_step(m, case.policy, case.theta, 0.01, half=False).step
+        whole = larger(whole, abs(float(at_printed @ h @ at_printed) / 0.01 - 1))
+        for best in (step, at_printed):
+            stationary = larger(stationary, relative_error((g @ best) / (best @ h @ best) * (h @ best), g))
         for _ in range(10):
             other = rng.standard_normal(len(g))
             for best, limit in ((step, 0.02), (at_printed, 0.01)):
@@ -133,6 +136,8 @@ def closed_form_step(rng: np.random.Generator, mdps: int) -> list[Finding]:
     return [
         at_most("|½ΔᵀHΔ/δ − 1| of the printed solution", half, 1e-10),
         at_least("ΔᵀHΔ/δ of the printed solution; its constraint allows 1", printed, 2 - 1e-9),
+        at_most("|ΔᵀHΔ/δ − 1| of the solution that belongs to the printed constraint", whole, 1e-10),
+        at_most("|νHΔ − g| / |g| with ν = g·Δ / ΔᵀHΔ (KKT), either constraint", stationary, 1e-10),
         at_most("g·Δ gained by any of 10 other steps, either constraint", better, 1e-12),
         at_most("|H·(one constant for each state)|: H is singular", gauge, 1e-13),
         at_most("|H⁺∇J − (A − mean_a A)| / |·|", closed_form, 1e-9),
@@ -146,12 +151,16 @@ def full_step(rng: np.random.Generator, mdps: int) -> list[Finding]:
         m = small_mdp(rng, 0.9)
         case = mlp_case(rng, m, width=3)
         case = case._replace(theta=4 * case.theta)  # nearly deterministic: every sixth damped step tops 2δ
-        rho = mdp.visitation(m, exact.policy_matrix(*case.arguments))
+        pi = exact.policy_matrix(*case.arguments)
+        rho = mdp.visitation(m, pi)
         rho = rho / rho.sum()
-        undamped.append(_full_step_kl(case, rho, 0.0)[1])
-        step, kl = _full_step_kl(case, rho, 0.1)
-        damped.append(kl)
-        found = natural.line_search(partial(_evaluate, case, rho), case.theta, step, kl_limit=0.01)
+        h, g = case.policy.kl_hessian(case.theta, case.obs, rho), exact.policy_gradient(*case.arguments)
+        steps = [_full_step(h, g, damping) for damping in (0.0, 0.1)]
+        kl = [case.policy.mean_kl(case.theta, case.theta + step, case.obs, rho) / 0.01 for step in steps]
+        undamped.append(kl[0])
+        damped.append(kl[1])
+        evaluate = partial(_evaluate, case, rho, mdp.advantages(m, pi))
+        found = natural.line_search(evaluate, case.theta, steps[1], kl_limit=0.01)
         searched.append(found.kl / 0.01 if found.accepted else 0.0)
     return [
         at_least("KL/δ of the full step, undamped, worst", np.max(undamped), 1e3),
@@ -205,17 +214,14 @@ def _fisher_by_scores(case: Case, rho: Vector) -> Matrix:
     return np.asarray(total)
 
 
-def _full_step_kl(case: Case, rho: Vector, damping: float) -> tuple[Vector, float]:
-    """Return the full step √(2δ / x·Hx) x, x = (H + damping·I)⁺g, δ = .01, and its KL/δ."""
-    h, g = case.policy.kl_hessian(case.theta, case.obs, rho), exact.policy_gradient(*case.arguments)
+def _full_step(h: Matrix, g: Vector, damping: float) -> Vector:
+    """Return the full step √(2δ / x·Hx) x, x = (H + damping·I)⁺g, δ = .01."""
     x = natural.dense_solve(h + damping * np.eye(len(g)), g).x
-    step = np.sqrt(0.02 / (x @ h @ x)) * x
-    return step, case.policy.mean_kl(case.theta, case.theta + step, case.obs, rho) / 0.01
+    return np.asarray(np.sqrt(0.02 / (x @ h @ x)) * x)
 
 
-def _evaluate(case: Case, rho: Vector, theta: Vector) -> tuple[float, float]:
+def _evaluate(case: Case, rho: Vector, advantages: Matrix, theta: Vector) -> tuple[float, float]:
     """Return the surrogate L and the mean KL of a candidate θ."""
-    pi = exact.policy_matrix(*case.arguments)
     new = exact.policy_matrix(case.mdp, case.policy, theta, case.obs)
-    gain = float(rho @ (new * mdp.advantages(case.mdp, pi)).sum(1))
+    gain = float(rho @ (new * advantages).sum(1))
     return gain, case.policy.mean_kl(case.theta, theta, case.obs, rho)
