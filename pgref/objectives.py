@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pgref.arrays import Array, Vector, Workspace, as_array, in_precision, non_negative, positive
+from pgref.errors import ArgumentError
 from pgref.policy import Policy
 
 
@@ -114,7 +115,8 @@ def adapted_penalty(penalty: float, kl: float, kl_target: float) -> float:
     Source: Schulman et al. 2017, Section 4.
     """
     penalty, kl_target = non_negative("penalty", penalty), positive("kl_target", kl_target)
-    kl = non_negative("kl", kl)
+    if not kl >= 0:  # ∞ is a divergence too
+        raise ArgumentError(f"kl must be at least 0, got {kl!r}")
     return penalty * (0.5 if kl < kl_target / 1.5 else 2.0 if kl > 1.5 * kl_target else 1.0)
 
 
