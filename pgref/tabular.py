@@ -28,7 +28,7 @@ def penalised_policy(pi: Matrix, advantage: Matrix, price: Vector) -> Matrix:
     pi, advantage, price = np.broadcast_arrays(pi, advantage, np.asarray(price)[:, None])
     taken = pi > 0
     top = np.where(taken, advantage, -np.inf).max(1, keepdims=True)
-    with np.errstate(over="ignore"):  # a price near 0: π′ is 0 there
+    with np.errstate(over="ignore"):  # a price or a probability near 0
         ahead = (advantage - top) / price
         gap = np.where(taken, -ahead, np.inf)  # (ν − A)/λ = x + gap
         # Σ π/(x + gap) = 1 has its root x in [Σ_{gap = 0} π, 1]; its reciprocal is concave in x
@@ -36,8 +36,8 @@ def penalised_policy(pi: Matrix, advantage: Matrix, price: Vector) -> Matrix:
         while True:  # Newton on 1/Σ = 1: it only rises, and stops where rounding stops it
             shares = pi / (x + gap)
             total = shares.sum(1, keepdims=True)
-            slope = (shares / total / (x + gap)).sum(1, keepdims=True)
-            following = np.clip(x + (total - 1) / slope, x, 1)
+            growth = (total - 1) / (shares / total * (x / (x + gap))).sum(1, keepdims=True)
+            following = np.clip(x * (1 + growth), x, 1)
             if not (following > x).any():
                 break
             x = following

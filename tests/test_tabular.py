@@ -112,6 +112,12 @@ def test_an_untaken_action_gets_mass_only_where_it_pays(advantage, price, expect
     np.testing.assert_allclose(new, [expected], rtol=1e-15, atol=0)
 
 
+def test_a_probability_close_to_the_smallest_number_is_raised_by_the_right_factor():
+    # λ = 1, A = (1, 0), π = (p, 1): p/x + 1/(x + 1) = 1 at x ≈ √p, and π′(0) = p/x
+    new = penalised_policy(np.array([[5e-324, 1.0]]), np.array([[1.0, 0.0]]), np.array([1.0]))
+    assert new[0, 0] == pytest.approx(math.sqrt(5e-324), rel=1e-12)
+
+
 def test_equally_good_untaken_actions_share_the_rest():
     new = penalised_policy(
         np.array([[1.0, 0.0, 0.0, 0.0]]), np.array([[0.0, 1.0, 1.0, 0.5]]), np.array([0.5])
@@ -120,10 +126,10 @@ def test_equally_good_untaken_actions_share_the_rest():
 
 
 @pytest.mark.parametrize("price", [1e-260, 1e-30, 1e30, 1e260])
-@pytest.mark.parametrize("rare", [0.1, 1e-70, 1e-300])
+@pytest.mark.parametrize("rare", [0.1, 1e-70, 1e-300, 5e-324])
 def test_prices_and_probabilities_of_any_size_give_a_policy(price, rare):
     pi = np.array([[rare, 1 - rare]])
-    for a in ([[1.0, 0.0]], [[0.0, 1.0]], [[0.0, 1e-200]]):
+    for a in ([[1.0, 0.0]], [[0.0, 1.0]], [[0.0, 1e-200]], [[1e100, 0.0]]):
         new = penalised_policy(pi, np.array(a), np.array([price]))
         assert (new >= 0).all()
         assert new.sum() == 1.0
@@ -277,7 +283,7 @@ def test_a_huge_delta_takes_the_best_action_everywhere(delta, rng):
 
 
 @pytest.mark.parametrize("unit", [1e-150, 1e-10, 1e10, 1e190])
-@pytest.mark.parametrize("delta", [0.01, 100.0])
+@pytest.mark.parametrize("delta", [0.01, 2000.0])
 def test_the_unit_of_the_rewards_does_not_matter(unit, delta, rng):
     mdp, pi = random_mdp(rng, 3, 3, 0.9), random_policy(rng, 3, 3)
     other = TabularMDP(mdp.transitions, mdp.rewards * unit, mdp.start, 0.9)
@@ -302,6 +308,12 @@ def test_a_deterministic_policy_that_is_optimal_stays():
     mdp, pi = bandit([1.0, 0.0]), np.array([[1.0, 0.0]])
     for delta in (1e-9, 1.0, 1e9):
         np.testing.assert_array_equal(trpo_exact_tabular(mdp, pi, delta), pi)
+
+
+def test_a_policy_on_equally_good_actions_stays_whatever_it_never_does_is_worth_less():
+    mdp, pi = bandit([1.0, 1.0, 0.0], 0.0), np.array([[0.3, 0.7, 0.0]])
+    np.testing.assert_array_equal(trpo_exact_tabular(mdp, pi, 0.1), pi)
+    np.testing.assert_array_equal(penalty_step(mdp, pi), pi)  # γ = 0 has no default penalty, and needs none
 
 
 @given(seed=seeds, log_delta=st.floats(-4, 1))
@@ -337,7 +349,7 @@ def test_where_all_actions_are_worth_the_same_the_policy_stays(discount, rng):
         mdp = TabularMDP(rng.dirichlet(np.ones(4), (4, 3)), np.full((4, 3), 1.0), np.full(4, 0.25), discount)
         for new in (trpo_exact_tabular(mdp, pi, 0.1), penalty_step(mdp, pi, 0.5)):
             np.testing.assert_array_equal(new, pi)
-            assert new is not pi
+            assert not np.shares_memory(new, pi)
     zero = TabularMDP(mdp.transitions, np.zeros((4, 3)), mdp.start, discount)
     np.testing.assert_array_equal(trpo_exact_tabular(zero, pi, 0.1), pi)
 
@@ -425,7 +437,6 @@ def test_the_default_penalty_never_lowers_the_return(seed, n_states, n_actions, 
     before, after = expected_return(mdp, pi), expected_return(mdp, new)
     assert after >= before - 16 * EPS * abs(mdp.rewards).max() / (1 - discount)
     constant = 4 * abs(advantages(mdp, pi)).max() * discount / (1 - discount) ** 2
-    np.testing.assert_array_equal(new, penalty_step(mdp, pi, constant))
     best = penalised_gain(mdp, pi, new, constant)
     for share in (0.9, 0.99, 1.01, 1.1):  # a maximum along its own direction
         other = pi + share * (new - pi)
@@ -434,12 +445,22 @@ def test_the_default_penalty_never_lowers_the_return(seed, n_states, n_actions, 
             assert penalised_gain(mdp, pi, other, constant) <= best + rounding
 
 
+def test_the_default_penalty_is_the_constant_of_the_theorem(rng):
+    mdp, pi = random_mdp(rng, 2, 2, 0.9), random_policy(rng, 2, 2)
+    constant = 4 * abs(advantages(mdp, pi)).max() * 0.9 / 0.1**2
+    np.testing.assert_allclose(penalty_step(mdp, pi), penalty_step(mdp, pi, constant), rtol=1e-12)
+
+
 @given(seed=seeds, log_penalty=st.floats(-2, 3))
+@example(seed=91856, log_penalty=-1.0)
 def test_all_states_that_can_gain_move_equally_far(seed, log_penalty):
     rng = np.random.default_rng(seed)
-    mdp, pi = random_mdp(rng, 3, 3, 0.9), random_policy(rng, 3, 3)
-    divergences = kl_terms(pi, penalty_step(mdp, pi, 10.0**log_penalty)).sum(1)
-    np.testing.assert_allclose(divergences, divergences[0], rtol=1e-6)
+    mdp, pi = random_mdp(rng, 2, 3, 0.9), random_policy(rng, 2, 3)
+    new = penalty_step(mdp, pi, 10.0**log_penalty)
+    divergences = kl_terms(pi, new).sum(1)
+    furthest = divergences.max()
+    greedy = new.max(1) == 1.0  # no float is small enough to take it further from a nearly greedy π
+    assert (greedy | np.isclose(divergences, furthest, rtol=1e-6, atol=0)).all()
 
 
 def test_a_state_without_a_better_action_stays(rng):
