@@ -172,7 +172,6 @@ FINDINGS: dict[str, str] = {
     "|step(ρ normalised) / step(ρ) · √(1−γ) − 1|":
         "|步长(归一化 ρ) / 步长(ρ) · √(1−γ) − 1|",
     "|g − ∇L(θ′)| / |g| at θ′ = θ": "|g − ∇L(θ′)| / |g|，θ′ = θ 处",
-    "|∇ of the ratio if the denominator moved too|": "|分母也随之变化时比值的 ∇|",
     "|(5.28) − ∇J| / |∇J|, complex step": "|(5.28) − ∇J| / |∇J|，复数步长",
     "|(5.15) − ∇J| / |∇J|, median, 20 steps": "|(5.15) − ∇J| / |∇J|，中位数，20 步",
     "|JᵀFJ − ∇²KL| / |·| at θ′ = θ, complex step":
