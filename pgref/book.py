@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import reduce
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -61,12 +61,6 @@ def run(item: Item, *, mdps: int = 200, seed: int = 0) -> Outcome:
 def run_errata() -> list[Outcome]:
     """Return all items, only the errata measured: what the README shows."""
     return [run(item) if item.verdict == "erratum" else Outcome(item, ()) for item in items()]
-
-
-def run_all(selected: list[Item], *, mdps: int = 200, seed: int = 0) -> Iterator[Outcome]:
-    """Yield the outcome of each item as it is measured."""
-    for item in selected:
-        yield run(item, mdps=mdps, seed=seed)
 
 
 def check_function(name: str) -> Callable[[np.random.Generator, int], list[Finding]]:

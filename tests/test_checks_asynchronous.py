@@ -1,51 +1,19 @@
 """Each check holds on several seeds, and rejects a wrong version of what it checks."""
 
-import inspect
-
 import numpy as np
 import pytest
+from checking import checks_of
 
 from pgref import asynchrony, optimizers
 from pgref.asynchrony import Weights
 from pgref.checks import asynchronous
-from pgref.checks.finding import Finding
 
-CHECKS = (
-    asynchronous.stale_gradients,
-    asynchronous.momentum,
-    asynchronous.other_service_laws,
-    asynchronous.single_runs,
-    asynchronous.master_signs,
-    asynchronous.worker_pushes,
-)
 real = {module: dict(vars(module)) for module in (asynchrony, optimizers)}
 
 
 def rejected(check, seed=1):
     """What the check finds false."""
     return [finding.what for finding in check(np.random.default_rng(seed), 30) if not finding.ok]
-
-
-@pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("mdps", [1, 30])
-def test_each_check_holds(check, seed, mdps):
-    findings = check(np.random.default_rng(seed), mdps)
-    assert findings
-    assert all(isinstance(finding, Finding) and finding.ok for finding in findings), findings
-
-
-@pytest.mark.parametrize("check", CHECKS)
-def test_each_check_draws_all_chance_from_its_generator(check):
-    first, second = (check(np.random.default_rng(5), 10) for _ in range(2))
-    assert first == second
-
-
-def test_the_public_functions_of_the_module_are_the_checks():
-    functions = [
-        f for name, f in vars(asynchronous).items() if inspect.isfunction(f) and not name.startswith("_")
-    ]
-    assert {f for f in functions if f.__module__ == asynchronous.__name__} == set(CHECKS)
 
 
 def simulate_with(service):
@@ -354,7 +322,7 @@ def test_each_finding_rejects_a_wrong_version(monkeypatch, check, module, name, 
 
 
 def test_every_finding_has_been_rejected_at_least_once():
-    for check in CHECKS:
+    for check in checks_of(asynchronous):
         for finding in check(np.random.default_rng(0), 3):
             assert any(row[0] is check and row[4] in finding.what for row in MUTANTS.values()), finding.what
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from checking import checks_of, rejected
 
 from pgref import bounds, exact, mdp, natural, objectives
 from pgref.checks import beyond
@@ -10,36 +11,6 @@ from pgref.errors import NonFiniteError
 from pgref.mdp import TabularMDP
 from pgref.policy import Policy
 from pgref.tabular import penalised_policy
-
-CHECKS = [
-    beyond.ppo_objectives,
-    beyond.clip_is_flat,
-    beyond.covariance,
-    beyond.npg_rate,
-    beyond.monotone_penalty,
-    beyond.compatible_features,
-    beyond.state_weighting,
-]
-
-
-@pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("mdps", [1, 20, 200])
-def test_the_check_passes_on_the_code(check, mdps):
-    for seed in range(3 if mdps < 200 else 1):
-        findings = check(np.random.default_rng(seed), mdps)
-        assert all(finding.ok for finding in findings), findings
-        assert len({finding.what for finding in findings}) == len(findings) >= 1
-
-
-@pytest.mark.parametrize("check", CHECKS)
-def test_the_check_is_a_function_of_its_generator(check):
-    first, second = (check(np.random.default_rng(7), 5) for _ in range(2))
-    assert first == second
-
-
-def rejected(check, rng):
-    return [finding.what for finding in check(rng, 20) if not finding.ok]
-
 
 # --- mistakes --------------------------------------------------------------------------------------------
 
@@ -287,7 +258,7 @@ def test_q_in_place_of_a_is_no_mistake(check, rng, monkeypatch):
 
 
 def test_every_check_has_mistakes_to_reject():
-    assert set(MISTAKES) == set(CHECKS)
+    assert set(MISTAKES) == checks_of(beyond)
 
 
 @pytest.mark.parametrize("check", [beyond.covariance, beyond.compatible_features])

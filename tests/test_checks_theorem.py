@@ -2,25 +2,10 @@
 
 import numpy as np
 import pytest
+from checking import checks_of
 
 from pgref import bounds, instances, mdp
 from pgref.checks import theorem
-
-CHECKS = [theorem.bounds_hold, theorem.bounds_are_used, theorem.mean_is_not_max, theorem.pinsker]
-
-
-@pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("mdps", [1, 20])
-def test_check_holds(check, mdps):
-    for seed in range(3):
-        findings = check(np.random.default_rng(seed), mdps)
-        assert findings
-        assert [f for f in findings if not f.ok] == []
-
-
-@pytest.mark.parametrize("check", CHECKS)
-def test_check_repeats_with_its_seed(check):
-    assert check(np.random.default_rng(7), 5) == check(np.random.default_rng(7), 5)
 
 
 def scaled(name, factor):
@@ -82,7 +67,7 @@ def test_check_rejects_a_wrong_formula(monkeypatch, check, name, wrong):
 
 
 def test_every_check_has_a_mutant():
-    assert {check for check, _, _ in MUTANTS} == set(CHECKS)
+    assert {check for check, _, _ in MUTANTS} == checks_of(theorem)
 
 
 def test_families_that_no_longer_reach_the_bounds_are_noticed(monkeypatch):

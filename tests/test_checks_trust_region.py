@@ -2,41 +2,13 @@
 
 import numpy as np
 import pytest
+from checking import checks_of, rejected
 
 from pgref import exact, mdp, natural
 from pgref.checks import trust_region
 from pgref.distributions import Categorical
 from pgref.policy import Policy
 from pgref.special import kl_terms
-
-CHECKS = [
-    trust_region.exact_problem,
-    trust_region.surrogate_gradient,
-    trust_region.return_gradient,
-    trust_region.hessian,
-    trust_region.closed_form_step,
-    trust_region.full_step,
-]
-
-
-@pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("mdps", [1, 40])
-def test_the_check_passes_on_the_code(check, mdps):
-    for seed in range(2):
-        findings = check(np.random.default_rng(seed), mdps)
-        assert all(finding.ok for finding in findings), findings
-        assert len({finding.what for finding in findings}) == len(findings) >= 1
-
-
-@pytest.mark.parametrize("check", CHECKS)
-def test_the_check_is_a_function_of_its_generator(check):
-    first, second = (check(np.random.default_rng(7), 5) for _ in range(2))
-    assert first == second
-
-
-def rejected(check, rng):
-    return [finding.what for finding in check(rng, 20) if not finding.ok]
-
 
 # --- mistakes --------------------------------------------------------------------------------------------
 
@@ -271,7 +243,7 @@ def test_the_check_rejects(check, mistake, rng, monkeypatch):
 
 
 def test_every_check_has_mistakes_to_reject():
-    assert set(MISTAKES) == set(CHECKS)
+    assert set(MISTAKES) == checks_of(trust_region)
 
 
 @pytest.mark.parametrize("check", [trust_region.surrogate_gradient, trust_region.return_gradient])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from checking import checks_of, rejected
 
 from pgref import exact, instances, mdp, natural
 from pgref.checks import vanilla
@@ -9,36 +10,6 @@ from pgref.distributions import Categorical
 from pgref.errors import NonFiniteError
 from pgref.mdp import TabularMDP
 from pgref.policy import Policy
-
-CHECKS = [
-    vanilla.ascent,
-    vanilla.printed_gradient,
-    vanilla.aliased_states,
-    vanilla.baseline,
-    vanilla.step_sizes,
-    vanilla.policy_space,
-    vanilla.sigmoid_example,
-]
-
-
-@pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("mdps", [1, 20, 200])
-def test_the_check_passes_on_the_code(check, mdps):
-    for seed in range(3 if mdps < 200 else 1):
-        findings = check(np.random.default_rng(seed), mdps)
-        assert all(finding.ok for finding in findings), findings
-        assert len({finding.what for finding in findings}) == len(findings) >= 1
-
-
-@pytest.mark.parametrize("check", CHECKS)
-def test_the_check_is_a_function_of_its_generator(check):
-    first, second = (check(np.random.default_rng(7), 5) for _ in range(2))
-    assert first == second
-
-
-def rejected(check, rng):
-    return [finding.what for finding in check(rng, 20) if not finding.ok]
-
 
 # --- mistakes --------------------------------------------------------------------------------------------
 
@@ -211,7 +182,7 @@ def test_a_gradient_that_is_nan_does_not_get_past_the_next_parameters(check, rng
 
 
 def test_every_check_has_mistakes_to_reject():
-    assert set(MISTAKES) == set(CHECKS)
+    assert set(MISTAKES) == checks_of(vanilla)
 
 
 @pytest.mark.parametrize("check", [vanilla.ascent, vanilla.baseline])

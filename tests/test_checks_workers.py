@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from checking import checks_of, rejected
 
 from pgref import critic, exact, mdp, objectives, worker
 from pgref.checks import workers
@@ -10,34 +11,6 @@ from pgref.checks.draws import cases, small_mdp, trajectories
 from pgref.critic import Critic
 from pgref.mdp import TabularMDP
 from pgref.policy import Policy
-
-CHECKS = [
-    workers.worker_objective,
-    workers.td_advantage,
-    workers.critic_gradients,
-    workers.worker_returns,
-    workers.worker_sums,
-]
-
-
-@pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("mdps", [1, 20, 200])
-def test_the_check_passes_on_the_code(check, mdps):
-    for seed in range(5 if mdps < 200 else 1):
-        findings = check(np.random.default_rng(seed), mdps)
-        assert all(finding.ok for finding in findings), findings
-        assert len({finding.what for finding in findings}) == len(findings) >= 1
-
-
-@pytest.mark.parametrize("check", CHECKS)
-def test_the_check_is_a_function_of_its_generator(check):
-    first, second = (check(np.random.default_rng(7), 20) for _ in range(2))
-    assert first == second
-
-
-def rejected(check, rng):
-    return [finding.what for finding in check(rng, 20) if not finding.ok]
-
 
 # --- mistakes --------------------------------------------------------------------------------------------
 
@@ -215,7 +188,7 @@ def test_the_check_rejects(check, mistake, rng, monkeypatch):
 
 
 def test_every_check_has_mistakes_to_reject():
-    assert set(MISTAKES) == set(CHECKS)
+    assert set(MISTAKES) == checks_of(workers)
 
 
 def test_a_policy_that_mixes_up_states_is_rejected(rng, monkeypatch):

@@ -11,6 +11,7 @@ import numpy as np
 from pgref import asynchrony, optimizers
 from pgref.arrays import Array, Vector
 from pgref.checks.finding import Finding, at_least, at_most
+from pgref.special import log_softmax
 
 Z = 5.0  # standard errors that a sampled share or mean may be off: exceeded once in two million
 
@@ -104,10 +105,10 @@ def master_signs(rng: np.random.Generator, mdps: int) -> list[Finding]:
         actions, states = rng.integers(0, 3, 8), rng.integers(0, 4, 8)
         advantages, targets = rng.normal(size=8), rng.normal(size=8)
         theta, psi = rng.normal(size=3), rng.normal(size=4)
-        g_theta = np.bincount(actions, advantages, 3) - np.exp(_log_softmax(theta)) * advantages.sum()
+        g_theta = np.bincount(actions, advantages, 3) - np.exp(log_softmax(theta)) * advantages.sum()
         g_psi = -2.0 * np.bincount(states, targets - psi[states], 4)
         ends = [asynchrony.master_step(theta, psi, s * g_theta, s * g_psi, eta, eta) for s in (-1.0, 1.0)]
-        surrogate = np.diff([advantages @ _log_softmax(end.theta)[actions] for end in ends])[0]
+        surrogate = np.diff([advantages @ log_softmax(end.theta)[actions] for end in ends])[0]
         loss = np.diff([np.sum((targets - end.psi[states]) ** 2) for end in ends])[0]
         slopes.append((surrogate / (g_theta @ g_theta), loss / (g_psi @ g_psi)))
     left = [_distances_left(rng) for _ in range(1 + mdps // 5)]
@@ -200,10 +201,6 @@ def _momentum_sgd(workers: int, step: float, curvature: float, w: float, n: int)
 def _growth(workers: int, rate: float) -> float:
     """Return the largest factor by which one update multiplies second moments in the long run."""
     return float(np.abs(np.linalg.eigvals(asynchrony.second_moment_matrix(workers, rate))).max())
-
-
-def _log_softmax(theta: Vector) -> Vector:
-    return np.asarray(theta - np.log(np.exp(theta).sum()))
 
 
 def _towards(best: asynchrony.Weights) -> asynchrony.Collect:

@@ -9,6 +9,7 @@ import numpy as np
 from pgref import estimates, natural
 from pgref.arrays import Matrix, Vector
 from pgref.checks.finding import Finding, at_least, at_most
+from pgref.special import log_softmax
 
 
 def line_search_guards(rng: np.random.Generator, mdps: int) -> list[Finding]:
@@ -100,21 +101,16 @@ def _bandit(
     theta: Vector, q: Vector, kl_limit: float
 ) -> tuple[Callable[[Vector], tuple[float, float]], Vector]:
     """Return θ' ↦ (L, KL), exactly, for a softmax bandit with action values q, and its full natural step."""
-    log_old = _log_softmax(theta)
+    log_old = log_softmax(theta)
     pi = np.exp(log_old)
     advantage = q - pi @ q
 
     def evaluate(candidate: Vector) -> tuple[float, float]:
-        log_new = _log_softmax(candidate)
+        log_new = log_softmax(candidate)
         return float(np.exp(log_new) @ advantage), float(pi @ (log_old - log_new))
 
     direction = advantage - advantage.mean()  # H⁺g of a softmax
     return evaluate, natural.natural_step(lambda v: pi * (v - pi @ v), direction, kl_limit=kl_limit)
-
-
-def _log_softmax(logits: Vector) -> Vector:
-    shifted: Vector = logits - logits.max()
-    return shifted - float(np.log(np.exp(shifted).sum()))
 
 
 def _double_sum(terms: Matrix, factor: float, ended: Matrix) -> Matrix:

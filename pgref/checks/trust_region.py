@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from pgref import exact, mdp, natural
+from pgref import bounds, exact, mdp, natural
 from pgref.arrays import Matrix, Vector
 from pgref.checks.derivatives import complex_step_gradient, complex_step_jacobian, relative_error
 from pgref.checks.draws import Case, cases, gradient_of_j, mlp_case, small_mdp, table_case
@@ -157,7 +157,7 @@ def full_step(rng: np.random.Generator, mdps: int) -> list[Finding]:
         kl = [case.policy.mean_kl(case.theta, case.theta + step, case.obs, rho) / 0.01 for step in steps]
         undamped.append(kl[0])
         damped.append(kl[1])
-        evaluate = partial(_evaluate, case, rho, mdp.advantages(m, pi))
+        evaluate = partial(_evaluate, case, pi, rho)
         found = natural.line_search(evaluate, case.theta, steps[1], kl_limit=0.01)
         searched.append(found.kl / 0.01 if found.accepted else 0.0)
     return [
@@ -207,8 +207,8 @@ def _full_step(h: Matrix, g: Vector, damping: float) -> Vector:
     return np.asarray(np.sqrt(0.02 / (x @ h @ x)) * x)
 
 
-def _evaluate(case: Case, rho: Vector, advantages: Matrix, theta: Vector) -> tuple[float, float]:
+def _evaluate(case: Case, pi: Matrix, rho: Vector, theta: Vector) -> tuple[float, float]:
     """Return the surrogate L and the mean KL of a candidate θ."""
     new = exact.policy_matrix(case.mdp, case.policy, theta, case.obs)
-    gain = float(rho @ (new * advantages).sum(1))
+    gain = bounds.local_surrogate(case.mdp, new, pi)
     return gain, case.policy.mean_kl(case.theta, theta, case.obs, rho)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from pgref import exact, instances, mdp, natural
+from pgref import bounds, exact, instances, mdp, natural
 from pgref.arrays import Vector
 from pgref.categorical import Categorical
 from pgref.checks.derivatives import complex_step_jacobian, relative_error
@@ -104,9 +104,8 @@ def step_sizes(rng: np.random.Generator, mdps: int) -> list[Finding]:
 
         def evaluate(t: Vector) -> tuple[float, float]:
             pi, new = (exact.policy_matrix(m, LOGITS, p, obs) for p in (theta, t))
-            rho = mdp.visitation(m, pi)
-            surrogate = float(rho @ (new * mdp.advantages(m, pi)).sum(1))
-            return surrogate, LOGITS.mean_kl(theta, t, obs, rho)
+            surrogate = bounds.local_surrogate(m, new, pi)
+            return surrogate, LOGITS.mean_kl(theta, t, obs, mdp.visitation(m, pi))
 
         found = natural.line_search(evaluate, theta, step, kl_limit=float(limit))
         gains.append(value(found.theta) / start)

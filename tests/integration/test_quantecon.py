@@ -10,6 +10,12 @@ from pgref import mdp as mdps
 
 pytestmark = pytest.mark.integration
 
+
+@pytest.fixture(scope="session")
+def quantecon(peer):
+    return peer("quantecon")
+
+
 discounts = st.sampled_from([0.0, 0.5, 0.9, 0.99])
 seeds = st.integers(0, 2**32 - 1)
 
@@ -44,46 +50,44 @@ def assert_same_values(values, expected, discount):
 
 @given(st.integers(1, 60), st.integers(1, 5), discounts, seeds)
 @example(n_states=1, n_actions=1, discount=0.0, seed=0)
-def test_values_of_deterministic_policies_on_dense_mdps(peer, n_states, n_actions, discount, seed):
+def test_values_of_deterministic_policies_on_dense_mdps(quantecon, n_states, n_actions, discount, seed):
     rng = np.random.default_rng(seed)
     mdp = dense_mdp(rng, n_states, n_actions, discount)
     choice = rng.integers(n_actions, size=n_states)
-    peers = peer("quantecon").markov.DiscreteDP(mdp.rewards, mdp.transitions, discount)
+    peers = quantecon.markov.DiscreteDP(mdp.rewards, mdp.transitions, discount)
     values = mdps.state_values(mdp, np.eye(n_actions)[choice])
     assert_same_values(values, peers.evaluate_policy(choice), discount)
 
 
 @given(st.integers(1, 60), st.integers(1, 5), discounts, seeds)
-def test_values_of_stochastic_policies_on_dense_mdps(peer, n_states, n_actions, discount, seed):
+def test_values_of_stochastic_policies_on_dense_mdps(quantecon, n_states, n_actions, discount, seed):
     rng = np.random.default_rng(seed)
     mdp = dense_mdp(rng, n_states, n_actions, discount)
     pi = rng.dirichlet(np.ones(n_actions), n_states)
     # quantecon knows deterministic policies only, so it gets the chain under π, with one action
     chain, reward = pi[:, None] @ mdp.transitions, (pi * mdp.rewards).sum(axis=1, keepdims=True)
-    peers = peer("quantecon").markov.DiscreteDP(reward, chain, discount)
+    peers = quantecon.markov.DiscreteDP(reward, chain, discount)
     expected = peers.evaluate_policy(np.zeros(n_states, int))
     assert_same_values(mdps.state_values(mdp, pi), expected, discount)
 
 
 @given(st.integers(2, 200), st.integers(1, 4), discounts, seeds)
-def test_values_on_sparse_mdps(peer, n_states, n_actions, discount, seed):
+def test_values_on_sparse_mdps(quantecon, n_states, n_actions, discount, seed):
     rng = np.random.default_rng(seed)
     mdp = sparse_mdp(rng, n_states, n_actions, discount)
     choice = rng.integers(n_actions, size=n_states)
     state, action = np.divmod(np.arange(n_states * n_actions), n_actions)
-    peers = peer("quantecon").markov.DiscreteDP(
-        mdp.rewards.ravel(), mdp.transitions.copy(), discount, state, action
-    )
+    peers = quantecon.markov.DiscreteDP(mdp.rewards.ravel(), mdp.transitions.copy(), discount, state, action)
     values = mdps.state_values(mdp, np.eye(n_actions)[choice])
     assert_same_values(values, peers.evaluate_policy(choice), discount)
 
 
 @given(st.integers(1, 40), st.integers(2, 5), discounts, seeds)
 def test_no_action_has_an_advantage_over_the_optimum_of_policy_iteration(
-    peer, n_states, n_actions, discount, seed
+    quantecon, n_states, n_actions, discount, seed
 ):
     mdp = dense_mdp(np.random.default_rng(seed), n_states, n_actions, discount)
-    peers = peer("quantecon").markov.DiscreteDP(mdp.rewards, mdp.transitions, discount)
+    peers = quantecon.markov.DiscreteDP(mdp.rewards, mdp.transitions, discount)
     optimum = peers.solve(method="policy_iteration")
     pi = np.eye(n_actions)[optimum.sigma]
     assert_same_values(mdps.state_values(mdp, pi), optimum.v, discount)
@@ -91,11 +95,11 @@ def test_no_action_has_an_advantage_over_the_optimum_of_policy_iteration(
 
 
 @given(st.integers(1, 40), st.integers(1, 4), discounts, seeds)
-def test_the_visitation_from_a_stationary_start_is_that_start(peer, n_states, n_actions, discount, seed):
+def test_the_visitation_from_a_stationary_start_is_that_start(quantecon, n_states, n_actions, discount, seed):
     rng = np.random.default_rng(seed)
     mdp = dense_mdp(rng, n_states, n_actions, discount)
     pi = rng.dirichlet(np.ones(n_actions), n_states)
-    chain = peer("quantecon").markov.MarkovChain((pi[:, None] @ mdp.transitions)[:, 0])
+    chain = quantecon.markov.MarkovChain((pi[:, None] @ mdp.transitions)[:, 0])
     start = chain.stationary_distributions[0]
     stationary = mdps.TabularMDP(mdp.transitions, mdp.rewards, start, discount)
     error = abs((1 - discount) * mdps.visitation(stationary, pi) - start).sum()
