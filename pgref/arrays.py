@@ -7,6 +7,7 @@ a strided or big-endian input gives the same bits as its plain copy. Inputs are 
 
 from __future__ import annotations
 
+import cmath
 import math
 import warnings
 from collections.abc import Callable
@@ -31,6 +32,10 @@ KINDS = {
     "b": ("b", np.bool_, "booleans"),
 }
 KEPT = (np.float32, np.float64, np.complex64, np.complex128)  # dtypes that stay as they are
+READY = {  # for each kind: the dtypes in native byte order that need no conversion
+    kind: tuple(map(np.dtype, dtypes))
+    for kind, dtypes in {"f": KEPT[:2], "c": KEPT, "i": (np.int64,), "b": (np.bool_,)}.items()
+}
 
 
 class Workspace:
@@ -71,18 +76,12 @@ def as_array(name: str, value: Any, shape: tuple[int | None, ...], kind: str = "
         NonFiniteError: a NaN or an infinity; the message says where.
     """
     array = _rectangular(name, value)
-    accepted, dtype, words = KINDS[kind]
-    if array.dtype.kind not in accepted or array.dtype.char in "gG":  # long double would lose digits
-        raise ArgumentTypeError(f"{name} must hold {words}, got {_described(value, array)}")
-    if array.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True)):
+    ready = type(array) is np.ndarray and array.dtype in READY[kind]
+    if not (ready and array.flags.c_contiguous and array.flags.aligned):
+        array = _converted(name, value, array, kind)
+    if array.shape != shape and not _fits(array.shape, shape):
         wanted = ", ".join("any" if n is None else str(n) for n in shape)
         raise ShapeError(f"{name} must have shape ({wanted}), got {array.shape}")
-    native = array.dtype.newbyteorder("=")
-    if array.dtype.kind in "iu" and array.dtype != dtype:
-        _require_exact(name, array, dtype)
-    array = np.asarray(array, native if native in KEPT else dtype, order="C")
-    if not array.flags.aligned:  # matmul would take another path, with other rounding
-        array = array.copy()
     return require_finite(name, array) if kind in "fc" else array
 
 
@@ -104,11 +103,13 @@ def in_precision(name: str, array: Array, dtype: Any) -> Array:
 
 def require_finite(name: str, array: Array) -> Array:
     """Return the array itself once every entry is known to be finite, else raise NonFiniteError."""
-    finite = np.isfinite(array)
-    if not finite.all():
-        index = tuple(int(i) for i in np.argwhere(~finite)[0])
-        where = f" at index {index}" if index else ""
-        raise NonFiniteError(f"{name} must be finite, got {array[index]}{where}")
+    # one pass without an array of flags; ∞ or NaN if an entry is, or if a square overflows
+    if not cmath.isfinite(np.vdot(array, array)):
+        finite = np.isfinite(array)
+        if not finite.all():
+            index = tuple(int(i) for i in np.argwhere(~finite)[0])
+            where = f" at index {index}" if index else ""
+            raise NonFiniteError(f"{name} must be finite, got {array[index]}{where}")
     return array
 
 
@@ -121,7 +122,7 @@ def as_parameters(name: str, theta: Any, n_params: int) -> Vector:
         NonFiniteError: a NaN or an infinity.
     """
     array = _rectangular(name, theta)
-    if array.dtype.newbyteorder("=") not in KEPT:
+    if array.dtype not in READY["c"] and array.dtype.newbyteorder("=") not in KEPT:
         raise ArgumentTypeError(f"{name} must be float32 or float64, got {_described(theta, array)}")
     return as_array(name, array, (n_params,), "c")
 
@@ -148,6 +149,8 @@ def finite(name: str, value: Any) -> float:
 
 def count(name: str, value: Any, least: int = 1) -> int:
     """Return a whole number of at least `least`: workers, steps, states."""
+    if type(value) is int and value >= least:
+        return value
     value = _scalar(value)
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral) or value < least:
         raise ArgumentError(f"{name} must be a whole number of at least {least}, got {value!r}")
@@ -155,6 +158,8 @@ def count(name: str, value: Any, least: int = 1) -> int:
 
 
 def _number(name: str, value: Any, holds: Callable[[float], bool], wanted: str) -> float:
+    if type(value) is float and holds(value):
+        return value
     value, number = _scalar(value), math.nan
     if isinstance(value, Real) and not isinstance(value, (bool, np.bool_)):
         try:
@@ -179,6 +184,21 @@ def _rectangular(name: str, value: Any) -> Array:
             return np.asarray(value)
     except (ValueError, Warning) as error:  # rows of different lengths
         raise ShapeError(f"{name} must be a rectangular array, got {type(value).__name__}") from error
+
+
+def _converted(name: str, value: Any, array: Array, kind: str) -> Array:
+    accepted, dtype, words = KINDS[kind]
+    if array.dtype.kind not in accepted or array.dtype.char in "gG":  # long double would lose digits
+        raise ArgumentTypeError(f"{name} must hold {words}, got {_described(value, array)}")
+    native = array.dtype.newbyteorder("=")
+    if array.dtype.kind in "iu" and array.dtype != dtype:
+        _require_exact(name, array, dtype)
+    array = np.asarray(array, native if native in KEPT else dtype, order="C")
+    return array if array.flags.aligned else array.copy()  # unaligned, matmul would round in another way
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(wanted) and all(n in (None, m) for n, m in zip(wanted, shape, strict=True))
 
 
 def _require_exact(name: str, array: Array, dtype: Any) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from pgref.arrays import Array, as_array, count
 from pgref.categorical import Categorical
 from pgref.errors import ArgumentError, ShapeError
 from pgref.gaussian import DiagonalGaussian
+from pgref.special import Softmax
 
 __all__ = ["Categorical", "DiagonalGaussian", "Distribution", "MultiCategorical"]
 
@@ -28,12 +29,17 @@ class Distribution(Protocol):
 
     def check_width(self, n_outputs: int) -> None: ...
     def check_actions(self, actions: Array, z: Array) -> Array: ...
+    def noise(
+        self, rng: np.random.Generator, shape: tuple[int, ...], n_outputs: int, dtype: Any
+    ) -> Array: ...
+    def draw(self, z: Array, noise: Array) -> Array: ...
     def sample(self, z: Array, rng: np.random.Generator) -> Array: ...
     def mode(self, z: Array) -> Array: ...
-    def log_prob(self, z: Array, actions: Array) -> Array: ...
-    def log_prob_grad(self, z: Array, actions: Array) -> Array: ...
-    def entropy(self, z: Array) -> Array: ...
-    def entropy_grad(self, z: Array) -> Array: ...
+    def prepared(self, z: Any) -> Any: ...
+    def log_prob(self, z: Any, actions: Array) -> Array: ...
+    def log_prob_grad(self, z: Any, actions: Array) -> Array: ...
+    def entropy(self, z: Any) -> Array: ...
+    def entropy_grad(self, z: Any) -> Array: ...
     def kl(self, z_old: Array, z_new: Array) -> Array: ...
     def kl_grad_new(self, z_old: Array, z_new: Array) -> Array: ...
     def kl_grad_old(self, z_old: Array, z_new: Array) -> Array: ...
@@ -41,6 +47,7 @@ class Distribution(Protocol):
     def fisher_matrix(self, z: Array) -> Array: ...
 
 
+Parts: TypeAlias = tuple[Softmax, ...]
 ONE = Categorical()  # each part of a MultiCategorical
 
 
@@ -57,7 +64,8 @@ class MultiCategorical:
 
     def parts(self, z: Array) -> list[Array]:
         """Split [N, K] into the columns of each action."""
-        return np.split(z, np.cumsum(self.sizes)[:-1], -1)
+        stops = np.cumsum(self.sizes).tolist()
+        return [z[..., stop - n : stop] for stop, n in zip(stops, self.sizes, strict=True)]
 
     def check_width(self, n_outputs: int) -> None:
         """Raise ShapeError unless there is a logit for every action."""
@@ -71,29 +79,42 @@ class MultiCategorical:
             ONE.check_actions(column, part)
         return actions
 
+    def noise(self, rng: np.random.Generator, shape: tuple[int, ...], n_outputs: int, dtype: Any) -> Array:
+        """Draw Gumbel noise [*shape, K]: what `draw` needs of chance."""
+        return ONE.noise(rng, shape, n_outputs, dtype)
+
+    def draw(self, z: Array, noise: Array) -> Array:
+        """Return the actions [N, m] that the noise [N, K] picks, each part by its own columns."""
+        noise = as_array("noise", noise, z.shape)
+        return np.stack([*map(ONE.draw, self.parts(z), self.parts(noise))], -1)
+
     def sample(self, z: Array, rng: np.random.Generator) -> Array:
-        """Draw actions [N, m], one uniform number each."""
-        return np.stack([ONE.sample(part, rng) for part in self.parts(z)], -1)
+        """Draw actions [N, m]."""
+        return self.draw(z, self.noise(rng, z.shape[:-1], z.shape[-1], z.dtype))
 
     def mode(self, z: Array) -> Array:
         """Return the likeliest actions [N, m]."""
         return np.stack([ONE.mode(part) for part in self.parts(z)], -1)
 
-    def log_prob(self, z: Array, actions: Array) -> Array:
+    def prepared(self, z: Array | Parts) -> Parts:
+        """Return what the functions of one z have in common; those that allow it take it in place of z."""
+        return z if isinstance(z, tuple) else tuple(map(ONE.prepared, self.parts(z)))
+
+    def log_prob(self, z: Array | Parts, actions: Array) -> Array:
         """Return log π(a) = Σ_i log π_i(a_i), [N]."""
-        return np.asarray(sum(map(ONE.log_prob, self.parts(z), actions.T)))
+        return np.asarray(sum(map(ONE.log_prob, self.prepared(z), actions.T)))
 
-    def log_prob_grad(self, z: Array, actions: Array) -> Array:
+    def log_prob_grad(self, z: Array | Parts, actions: Array) -> Array:
         """Return ∇_z log π(a), [N, K]."""
-        return np.concatenate([*map(ONE.log_prob_grad, self.parts(z), actions.T)], -1)
+        return np.concatenate([*map(ONE.log_prob_grad, self.prepared(z), actions.T)], -1)
 
-    def entropy(self, z: Array) -> Array:
+    def entropy(self, z: Array | Parts) -> Array:
         """Return H = Σ_i H_i, [N] in nats."""
-        return np.asarray(sum(map(ONE.entropy, self.parts(z))))
+        return np.asarray(sum(map(ONE.entropy, self.prepared(z))))
 
-    def entropy_grad(self, z: Array) -> Array:
+    def entropy_grad(self, z: Array | Parts) -> Array:
         """Return ∇_z H, [N, K]."""
-        return np.concatenate([*map(ONE.entropy_grad, self.parts(z))], -1)
+        return np.concatenate([*map(ONE.entropy_grad, self.prepared(z))], -1)
 
     def kl(self, z_old: Array, z_new: Array) -> Array:
         """Return D(π_old ‖ π_new) = Σ_i D_i, [N] in nats."""

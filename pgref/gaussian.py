@@ -9,12 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pgref.arrays import Array, as_array, in_precision
 from pgref.errors import NonFiniteError, ShapeError
 from pgref.special import excess_terms
+
+
+class Normal(NamedTuple):
+    """The parameters, each [N, d]."""
+
+    mean: Array  # μ
+    log_std: Array  # log σ
+    precision: Array  # 1/σ
 
 
 @dataclass(frozen=True)
@@ -30,36 +39,50 @@ class DiagonalGaussian:
         """Return actions [N, d] in the dtype of z."""
         return in_precision("actions", as_array("actions", actions, (len(z), z.shape[1] // 2)), z.dtype)
 
-    def sample(self, z: Array, rng: np.random.Generator) -> Array:
-        """Draw actions [N, d] = μ + σ·ε, ε standard normal."""
+    def noise(self, rng: np.random.Generator, shape: tuple[int, ...], n_outputs: int, dtype: Any) -> Array:
+        """Draw standard normals ε [*shape, d]: what `draw` needs of chance."""
+        return rng.standard_normal((*shape, n_outputs // 2), dtype)
+
+    def draw(self, z: Array, noise: Array) -> Array:
+        """Return the actions [N, d] that the noise ε [N, d] picks: μ + σ·ε, in the dtype of z."""
         mean, log_std = _halves(z)
-        return np.asarray(mean + np.exp(log_std) * rng.standard_normal(mean.shape, mean.dtype))
+        return np.asarray(mean + np.exp(log_std) * as_array("noise", noise, mean.shape), z.dtype)
+
+    def sample(self, z: Array, rng: np.random.Generator) -> Array:
+        """Draw actions [N, d]."""
+        return self.draw(z, self.noise(rng, z.shape[:-1], z.shape[-1], z.dtype))
 
     def mode(self, z: Array) -> Array:
         """Return the means [N, d]."""
         return _halves(z)[0].copy()
 
-    def log_prob(self, z: Array, actions: Array) -> Array:
+    def prepared(self, z: Array | Normal) -> Normal:
+        """Return what the functions of one z have in common; those that allow it take it in place of z."""
+        if isinstance(z, Normal):
+            return z
+        mean, log_std = _halves(np.asarray(z, order="F"))  # so that sums over d run along the long axis
+        return Normal(mean, log_std, np.exp(-log_std))
+
+    def log_prob(self, z: Array | Normal, actions: Array) -> Array:
         """Return log π(a) = −Σ_i [((a − μ)/σ)²/2 + log σ + log(2π)/2], [N]."""
-        mean, log_std = _halves(z)
-        squares = ((actions - mean) * np.exp(-log_std)) ** 2
+        mean, log_std, precision = self.prepared(z)
+        squares = ((actions - mean) * precision) ** 2
         return np.asarray(-(squares / 2 + log_std + math.log(2 * math.pi) / 2).sum(-1))
 
-    def log_prob_grad(self, z: Array, actions: Array) -> Array:
+    def log_prob_grad(self, z: Array | Normal, actions: Array) -> Array:
         """Return ∇_z log π(a) = [(a − μ)/σ², ((a − μ)/σ)² − 1], [N, 2d]."""
-        mean, log_std = _halves(z)
-        scaled = (actions - mean) * np.exp(-log_std)
-        return np.concatenate([scaled * np.exp(-log_std), scaled**2 - 1], -1)
+        mean, _, precision = self.prepared(z)
+        scaled = (actions - mean) * precision
+        return np.concatenate([scaled * precision, scaled**2 - 1], -1)
 
-    def entropy(self, z: Array) -> Array:
+    def entropy(self, z: Array | Normal) -> Array:
         """Return H = Σ_i [log σ + log(2πe)/2], [N] in nats; negative for narrow densities."""
-        return np.asarray((_halves(z)[1] + math.log(2 * math.pi * math.e) / 2).sum(-1))
+        return np.asarray((self.prepared(z).log_std + math.log(2 * math.pi * math.e) / 2).sum(-1))
 
-    def entropy_grad(self, z: Array) -> Array:
+    def entropy_grad(self, z: Array | Normal) -> Array:
         """Return ∇_z H = [0, 1], [N, 2d]."""
-        grad = np.zeros_like(z)
-        grad[:, z.shape[1] // 2 :] = 1
-        return grad
+        log_std = self.prepared(z).log_std
+        return np.concatenate([np.zeros_like(log_std), np.ones_like(log_std)], -1)
 
     def kl(self, z_old: Array, z_new: Array) -> Array:
         """Return D(π_old ‖ π_new) = ½ Σ_i [r − 1 − log r + (Δμ/σ_new)²], [N] in nats, r = (σ_old/σ_new)².
@@ -102,7 +125,8 @@ class DiagonalGaussian:
 
 def _halves(z: Array) -> tuple[Array, Array]:
     """Split z = [μ, log σ], once it is known that σ² and 1/σ² are finite."""
-    mean, log_std = np.split(z, 2, -1)
+    d = z.shape[1] // 2
+    mean, log_std = z[:, :d], z[:, d:]
     limit = math.log(np.finfo(z.dtype).max) / 2
     if np.abs(log_std.real).max() > limit:
         worst = log_std.real.flat[np.abs(log_std.real).argmax()]

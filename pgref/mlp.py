@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,7 +87,7 @@ class MLP:
         if self.activation not in ACTIVATIONS:
             raise ArgumentError(f"activation must be one of {sorted(ACTIVATIONS)}, got {self.activation!r}")
 
-    @property
+    @cached_property
     def n_params(self) -> int:
         return sum((n_in + 1) * n_out for n_in, n_out in pairwise(self.sizes))
 
@@ -96,12 +97,14 @@ class MLP:
 
     def layers(self, theta: Vector) -> list[Array]:
         """Return the views [in + 1, out] of θ, layer by layer; nothing is copied."""
-        views, start = [], 0
-        for n_in, n_out in pairwise(self.sizes):
-            stop = start + (n_in + 1) * n_out
-            views.append(theta[start:stop].reshape(n_in + 1, n_out))
-            start = stop
-        return views
+        return [theta[start:stop].reshape(shape) for (start, stop), shape in self._cuts]
+
+    @cached_property
+    def _cuts(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+        """Where each layer starts and stops in θ, and its shape; found once, since every pass asks."""
+        shapes = [(n_in + 1, n_out) for n_in, n_out in pairwise(self.sizes)]
+        stops = accumulate((rows * columns for rows, columns in shapes), initial=0)
+        return [*zip(pairwise(stops), shapes, strict=True)]
 
     def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> Vector:
         """Return θ [P] with weights from N(0, 1/in) and biases 0."""
@@ -117,16 +120,32 @@ class MLP:
             ArgumentTypeError, ShapeError, NonFiniteError: θ or the observations are not usable.
             ArgumentError: no observation.
         """
-        theta = as_parameters("theta", theta, self.n_params)
-        obs = as_batch("observations", obs, (None, self.sizes[0]))
-        new, n = scratch(work), len(obs)
-        inputs = [new(f"input {i}", (n, width + 1), theta.dtype) for i, width in enumerate(self.sizes[:-1])]
-        inputs[0][:, :-1], inputs[0][:, -1] = in_precision("observations", obs, theta.real.dtype), 1
-        value = new("value", (n, self.n_outputs), theta.dtype)
-        run = _Pass(self, theta, inputs, value, new, [])
-        run.forward()
-        require_finite("network output", value)
-        return Linearization(value, run.jvp, run.vjp)
+        run = self._at(as_parameters("theta", theta, self.n_params), scratch(work))(obs)
+        return Linearization(run.value, run.jvp, run.vjp)
+
+    def forward(self, theta: Vector, work: Workspace | None = None) -> Callable[[Array], Array]:
+        """Return observations [N, D] ↦ outputs [N, K] at a θ that is checked here, once, and not copied.
+
+        Raises:
+            As `linearize`, for θ at once and for observations when they come.
+        """
+        run = self._at(as_parameters("theta", theta, self.n_params), scratch(work))
+        return lambda obs: run(obs).value
+
+    def _at(self, theta: Vector, new: Scratch) -> Callable[[Array], _Pass]:
+        layers, dtype = self.layers(theta), theta.dtype
+
+        def run(obs: Array) -> _Pass:
+            obs = as_batch("observations", obs, (None, self.sizes[0]))
+            inputs = [new(f"input {i}", (len(obs), len(w)), dtype) for i, w in enumerate(layers)]
+            inputs[0][:, :-1], inputs[0][:, -1] = in_precision("observations", obs, theta.real.dtype), 1
+            value = new("value", (len(obs), self.n_outputs), dtype)
+            done = _Pass(self, theta, layers, inputs, value, new, [])
+            done.forward()
+            require_finite("network output", value)
+            return done
+
+        return run
 
 
 class _Pass(NamedTuple):
@@ -134,6 +153,7 @@ class _Pass(NamedTuple):
 
     network: MLP
     theta: Vector
+    layers: list[Array]  # views of θ
     inputs: list[Array]  # [N, in + 1] for each layer, the last column 1
     value: Array  # [N, K]
     new: Scratch
@@ -143,14 +163,17 @@ class _Pass(NamedTuple):
         return [slice(i, i + BLOCK) for i in range(0, len(self.value), BLOCK)]
 
     def forward(self) -> None:
-        layers, activation = self.network.layers(self.theta), ACTIVATIONS[self.network.activation]
+        activation = ACTIVATIONS[self.network.activation]
         with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the value
             for block in self.blocks():
-                for w, x, h in zip(layers, self.inputs, self.inputs[1:], strict=False):
-                    np.matmul(x[block], w, out=h[block, :-1])
-                    h[block, -1] = activation.one
-                    activation.apply(h[block])
-                np.matmul(self.inputs[-1][block], layers[-1], out=self.value[block])
+                x = self.inputs[0][block]
+                for w, h in zip(self.layers, self.inputs[1:], strict=False):
+                    h = h[block]
+                    np.matmul(x, w, out=h[:, :-1])
+                    h[:, -1] = activation.one
+                    activation.apply(h)
+                    x = h
+                np.matmul(x, self.layers[-1], out=self.value[block])
 
     def hidden_slopes(self) -> list[Array]:
         if not self.slopes:
@@ -160,35 +183,32 @@ class _Pass(NamedTuple):
         return self.slopes
 
     def vjp(self, u: Array) -> Vector:
-        layers, slopes, dtype = self.network.layers(self.theta), self.hidden_slopes(), self.theta.dtype
-        total = self.new("vjp", self.theta.shape, dtype)
-        part = self.new("vjp of a block", self.theta.shape, dtype)
+        slopes, total = self.hidden_slopes(), self.new("vjp", self.theta.shape, self.theta.dtype)
         for block in self.blocks():
-            grads = self.network.layers(part if block.start else total)
-            d = u[block]
-            for i in reversed(range(len(layers))):
-                np.matmul(self.inputs[i][block].T, d, out=grads[i])
+            part = self.new("vjp of a block", total.shape, total.dtype) if block.start else total
+            grads, d = self.network.layers(part), u[block]
+            for i in reversed(range(len(grads))):
+                np.dot(self.inputs[i][block].T, d, out=grads[i])
                 if i:  # through Wᵀ and φ′ to the layer below; the constant's column leads nowhere
-                    back = self.new(f"back {i}", (len(d), len(layers[i])), dtype)
-                    np.matmul(d, layers[i].T, out=back)
-                    np.multiply(back, slopes[i - 1][block], out=back)
+                    back = self.new(f"back {i}", (len(d), len(grads[i])), total.dtype)
+                    np.dot(d, self.layers[i].T, out=back)  # matmul leaves BLAS where d has one column
+                    back *= slopes[i - 1][block]
                     d = back[:, :-1]
             if block.start:
                 total += part
         return total
 
     def jvp(self, v: Vector) -> Array:
-        layers, slopes, dtype = self.network.layers(self.theta), self.hidden_slopes(), self.theta.dtype
-        out = self.new("jvp", self.value.shape, dtype)
+        slopes, out = self.hidden_slopes(), self.new("jvp", self.value.shape, self.value.dtype)
         for block in self.blocks():
             d, rows = out[:0], len(self.value[block])
-            for i, (w, dw) in enumerate(zip(layers, self.network.layers(v), strict=True)):
-                last = i == len(layers) - 1
-                ahead = out[block] if last else self.new(f"ahead {i}", (rows, w.shape[1]), dtype)
+            for i, (w, dw) in enumerate(zip(self.layers, self.network.layers(v), strict=True)):
+                last = i == len(self.layers) - 1
+                ahead = out[block] if last else self.new(f"ahead {i}", (rows, w.shape[1]), out.dtype)
                 np.matmul(self.inputs[i][block], dw, out=ahead)
                 if i:  # what the layers below pass on
-                    ahead += np.matmul(d, w[:-1], out=self.new(f"through {i}", ahead.shape, dtype))
+                    ahead += np.matmul(d, w[:-1], out=self.new(f"through {i}", ahead.shape, out.dtype))
                 if not last:
-                    np.multiply(ahead, slopes[i][block, :-1], out=ahead)
+                    ahead *= slopes[i][block, :-1]
                 d = ahead
         return out

@@ -8,12 +8,13 @@ Imports NumPy only; knows nothing of distributions, policies or environments.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from pgref.arrays import Array, Vector, Workspace, as_batch, as_parameters, count, scratch
+from pgref.arrays import Array, Scratch, Vector, Workspace, as_batch, as_parameters, count, scratch
 from pgref.errors import ArgumentError
 from pgref.mlp import MLP, Linearization
 
@@ -29,6 +30,7 @@ class Network(Protocol):
     def n_outputs(self) -> int: ...
     def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> Vector: ...
     def linearize(self, theta: Vector, obs: Array, work: Workspace | None = None) -> Linearization: ...
+    def forward(self, theta: Vector, work: Workspace | None = None) -> Callable[[Array], Array]: ...
 
 
 @dataclass(frozen=True)
@@ -56,26 +58,35 @@ class Table:
         Raises:
             ArgumentError: a state outside 0 … S − 1; as `MLP.linearize` besides.
         """
-        theta = as_parameters("theta", theta, self.n_params)
+        theta, new = as_parameters("theta", theta, self.n_params), scratch(work)
+        states = self._states(obs)
+
+        def vjp(u: Array) -> Vector:
+            out = new("vjp", theta.shape, theta.dtype)
+            out[:] = 0
+            np.add.at(out.reshape(-1, self.n_outputs), states, u)
+            return out
+
+        return Linearization(
+            self._rows(theta, states, new, "value"), lambda v: self._rows(v, states, new, "jvp"), vjp
+        )
+
+    def forward(self, theta: Vector, work: Workspace | None = None) -> Callable[[Array], Array]:
+        """Return states [N] ↦ rows [N, K] at a θ that is checked here, once; see `MLP.forward`."""
+        theta, new = as_parameters("theta", theta, self.n_params), scratch(work)
+        return lambda obs: self._rows(theta, self._states(obs), new, "value")
+
+    def _states(self, obs: Array) -> Array:
         states = as_batch("observations", obs, (None,), "i")
         if states.min() < 0 or states.max() >= self.n_states:
             raise ArgumentError(
                 f"observations must be states 0 to {self.n_states - 1}, got {states.min()} to {states.max()}"
             )
-        new, shape, dtype = scratch(work), (len(states), self.n_outputs), theta.dtype
+        return states
 
-        def rows(name: str, table: Vector) -> Array:
-            return np.take(
-                table.reshape(-1, self.n_outputs), states, 0, out=new(name, shape, dtype), mode="clip"
-            )
-
-        def vjp(u: Array) -> Vector:
-            out = new("vjp", theta.shape, dtype)
-            out[:] = 0
-            np.add.at(out.reshape(-1, self.n_outputs), states, u)
-            return out
-
-        return Linearization(rows("value", theta), lambda v: rows("jvp", v), vjp)
+    def _rows(self, table: Vector, states: Array, new: Scratch, name: str) -> Array:
+        out = new(name, (len(states), self.n_outputs), table.dtype)
+        return np.take(table.reshape(-1, self.n_outputs), states, 0, out=out, mode="clip")
 
 
 @dataclass(frozen=True)
@@ -107,13 +118,7 @@ class WithFreeOutputs:
         """Return the outputs [N, K + n_free] and the Jacobian products; raises what the network raises."""
         theta = as_parameters("theta", theta, self.n_params)
         split, inside = self.network.n_params, self.network.n_outputs
-        inner = self.network.linearize(theta[:split], obs, work and work.part("network"))
-        new, shape = scratch(work), (len(inner.value), self.n_outputs)
-
-        def join(name: str, outputs: Array, free: Vector) -> Array:
-            out = new(name, shape, theta.dtype)
-            out[:, :inside], out[:, inside:] = outputs, free
-            return out
+        inner, new = self.network.linearize(theta[:split], obs, work and work.part("network")), scratch(work)
 
         def vjp(u: Array) -> Vector:
             out = new("vjp", theta.shape, theta.dtype)
@@ -122,7 +127,18 @@ class WithFreeOutputs:
             return out
 
         return Linearization(
-            join("value", inner.value, theta[split:]),
-            lambda v: join("jvp", inner.jvp(v[:split]), v[split:]),
+            self._joined(inner.value, theta[split:], new, "value"),
+            lambda v: self._joined(inner.jvp(v[:split]), v[split:], new, "jvp"),
             vjp,
         )
+
+    def forward(self, theta: Vector, work: Workspace | None = None) -> Callable[[Array], Array]:
+        """Return observations ↦ outputs [N, K + n_free] at a θ checked here, once; see `MLP.forward`."""
+        theta, new, split = as_parameters("theta", theta, self.n_params), scratch(work), self.network.n_params
+        inner = self.network.forward(theta[:split], work and work.part("network"))
+        return lambda obs: self._joined(inner(obs), theta[split:], new, "value")
+
+    def _joined(self, outputs: Array, free: Vector, new: Scratch, name: str) -> Array:
+        out, inside = new(name, (len(outputs), self.n_outputs), outputs.dtype), outputs.shape[1]
+        out[:, :inside], out[:, inside:] = outputs, free
+        return out

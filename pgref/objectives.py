@@ -9,14 +9,30 @@ Imports NumPy only; knows nothing of environments or optimisers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from pgref.arrays import Array, Vector, Workspace, as_array, in_precision, non_negative, positive
 from pgref.errors import ArgumentError
-from pgref.policy import Policy
+from pgref.policy import Policy, Scores
+
+
+class ClippedStep(NamedTuple):
+    """What one pass over a batch gives PPO: where to go, and the evidence of how far it has gone."""
+
+    gradient: Vector  # [P] ∇[clipped + c·entropy_bonus]
+    value: float  # `clipped`, without the bonus
+    entropy: float  # `entropy_bonus`, in nats
+    kl: float  # (1/N) Σ [r − 1 − log r] ≥ 0, in nats: an unbiased estimate of KL(π_old ‖ π_θ)
+    clip_fraction: float  # share of samples with |r − 1| > ε
+
+
+class ScoreStep(NamedTuple):
+    """What one pass over a batch gives an actor."""
+
+    gradient: Vector  # [P] Σ_n [w_n ∇log π_θ(a_n|s_n) + c ∇H(π_θ(·|s_n))]
+    entropy: float  # `entropy_bonus`, in nats
 
 
 class Batch(NamedTuple):
@@ -42,16 +58,30 @@ def score_objective_grad(
     return policy.score_sum(theta, batch.obs, batch.actions, batch.advantages, work)
 
 
+def score_step(
+    policy: Policy,
+    theta: Vector,
+    obs: Array,
+    actions: Array,
+    weights: Array,
+    *,
+    entropy: float = 0.0,
+    work: Workspace | None = None,
+) -> ScoreStep:
+    """Return Σ_n [w_n ∇log π_θ(a_n|s_n) + c ∇H(π_θ(·|s_n))], c = `entropy` ≥ 0, and the mean entropy."""
+    entropy, scores = non_negative("entropy", entropy), policy.scores(theta, obs, actions, work)
+    return ScoreStep(scores.gradient(weights, entropy), _mean(scores.entropy()))
+
+
 def surrogate(policy: Policy, theta: Vector, batch: Batch, work: Workspace | None = None) -> float:
     """Return (1/N) Σ_n r_n Â_n with r = π_θ(a|s)/π_old(a|s): the sample form of (5.24)."""
-    mean: float = np.mean(_ratio_terms(policy, theta, batch, work).terms).item()
-    return mean
+    return _mean(_ratio_terms(policy, theta, batch, work).terms)
 
 
 def surrogate_grad(policy: Policy, theta: Vector, batch: Batch, work: Workspace | None = None) -> Vector:
     """Return the gradient of `surrogate`, (1/N) Σ r Â ∇log π_θ, [P]; (5.27) at θ = θ_old."""
     r = _ratio_terms(policy, theta, batch, work)
-    return r.score_sum(r.terms / len(r.terms))
+    return r.scores.score_sum(r.terms / len(r.terms))
 
 
 def clipped(
@@ -62,9 +92,7 @@ def clipped(
     Source: Schulman et al. 2017, eq. 7.
     """
     clip, r = positive("clip", clip), _ratio_terms(policy, theta, batch, work)
-    edge = np.where(r.ratios.real > 1, 1 + clip, 1 - clip) * r.advantages
-    mean: float = np.mean(np.where(_clip_is_active(r, clip), edge, r.terms)).item()
-    return mean
+    return _mean(_clipped(r, clip)[0])
 
 
 def clipped_grad(
@@ -72,7 +100,33 @@ def clipped_grad(
 ) -> Vector:
     """Return the gradient of `clipped`, [P]: exactly zero from every sample whose clip is active."""
     clip, r = positive("clip", clip), _ratio_terms(policy, theta, batch, work)
-    return r.score_sum(np.where(_clip_is_active(r, clip), 0, r.terms) / len(r.terms))
+    return r.scores.score_sum(_clipped(r, clip)[1])
+
+
+def clipped_step(
+    policy: Policy,
+    theta: Vector,
+    batch: Batch,
+    *,
+    clip: float,
+    entropy: float = 0.0,
+    work: Workspace | None = None,
+) -> ClippedStep:
+    """Return `clipped_grad` + c·`entropy_bonus_grad`, c = `entropy` ≥ 0, and the evidence of the same pass.
+
+    Source: Schulman et al. 2017, eq. 9 without its value loss; Schulman (2020), "Approximating KL
+    divergence", for the estimator of the KL divergence.
+    """
+    clip, entropy = positive("clip", clip), non_negative("entropy", entropy)
+    r = _ratio_terms(policy, theta, batch, work)
+    terms, weights = _clipped(r, clip)
+    return ClippedStep(
+        gradient=r.scores.gradient(weights, entropy / len(terms)),
+        value=_mean(terms),
+        entropy=_mean(r.scores.entropy()),
+        kl=_mean(np.expm1(r.log_ratios) - r.log_ratios),
+        clip_fraction=_mean(np.abs(r.ratios - 1) > clip),
+    )
 
 
 def kl_penalised(
@@ -122,8 +176,7 @@ def adapted_penalty(penalty: float, kl: float, kl_target: float) -> float:
 
 def entropy_bonus(policy: Policy, theta: Vector, obs: Array, work: Workspace | None = None) -> float:
     """Return (1/N) Σ_n H(π_θ(·|s_n)) in nats."""
-    mean: float = policy.entropy(theta, obs, work).mean().item()
-    return mean
+    return _mean(policy.entropy(theta, obs, work))
 
 
 def entropy_bonus_grad(policy: Policy, theta: Vector, obs: Array, work: Workspace | None = None) -> Vector:
@@ -132,27 +185,36 @@ def entropy_bonus_grad(policy: Policy, theta: Vector, obs: Array, work: Workspac
 
 
 class _RatioTerms(NamedTuple):
+    log_ratios: Array  # [N] log r
     ratios: Array  # [N] r
     advantages: Array  # [N] Â
     terms: Array  # [N] r Â
-    score_sum: Callable[[Array], Vector]
+    scores: Scores
 
 
 def _ratio_terms(policy: Policy, theta: Vector, batch: Batch, work: Workspace | None) -> _RatioTerms:
-    log_prob, score_sum = policy.scores(theta, batch.obs, batch.actions, work)
-    advantages = _like("advantages", batch.advantages, log_prob)
-    old_log_probs = _like("old_log_probs", batch.old_log_probs, log_prob)
+    scores = policy.scores(theta, batch.obs, batch.actions, work)
+    advantages = _like("advantages", batch.advantages, scores.log_prob)
+    log_ratios = scores.log_prob - _like("old_log_probs", batch.old_log_probs, scores.log_prob)
     with np.errstate(over="ignore", invalid="ignore"):  # too large a ratio makes the value ∞ or NaN
-        ratios = np.exp(log_prob - old_log_probs)
-        return _RatioTerms(ratios, advantages, ratios * advantages, score_sum)
+        ratios = np.exp(log_ratios)
+        return _RatioTerms(log_ratios, ratios, advantages, ratios * advantages, scores)
 
 
 def _like(name: str, array: Array, log_prob: Array) -> Array:
     return in_precision(name, as_array(name, array, log_prob.shape), log_prob.real.dtype)
 
 
-def _clip_is_active(r: _RatioTerms, clip: float) -> Array:
-    """Return where the minimum picks the clipped term: r > 1 + ε with Â > 0, or r < 1 − ε with Â < 0."""
-    above = (r.ratios.real > 1 + clip) & (r.advantages > 0)
-    below = (r.ratios.real < 1 - clip) & (r.advantages < 0)
-    return np.asarray(above | below)
+def _clipped(r: _RatioTerms, clip: float) -> tuple[Array, Array]:
+    """Return min(r Â, clip(r, 1 − ε, 1 + ε) Â) [N], and what each ∇log π counts in the gradient of its mean.
+
+    The minimum is that of r Â and Â + ε|Â|; a sample that the second holds counts nothing.
+    """
+    edge = r.advantages + clip * np.abs(r.advantages)
+    held = r.terms.real > edge
+    return np.where(held, edge, r.terms), np.where(held, 0, r.terms) / len(edge)
+
+
+def _mean(terms: Array) -> float:
+    mean: float = (np.add.reduce(terms) / len(terms)).item()  # complex for a complex θ
+    return mean

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pgref.arrays import Vector, as_array, count, in_unit_interval, positive
+from pgref.arrays import Vector, as_array, count, in_precision, in_unit_interval, positive
 from pgref.errors import ArgumentError
 
 
@@ -63,8 +63,7 @@ def sgd(state: SGDState, gradient: Any, step_size: float, momentum: float = 0.0)
     >>> sgd(state, [2.0], step_size=0.5, momentum=0.5)[1]
     array([1.5])
     """
-    g = as_array("gradient", gradient, (None,))
-    v = as_array("velocity", state.velocity, g.shape)
+    g, v = _like_state(gradient, velocity=state.velocity)
     mu, eta = _decay("momentum", momentum), positive("step_size", step_size)
     v = _blend(mu, v, eta, g)
     return SGDState(v), v
@@ -83,13 +82,13 @@ def rmsprop(
 
     Source: Tieleman & Hinton (2012); Mnih et al. (2016) for the shared statistics.
     """
-    g = as_array("gradient", gradient, (None,))
-    s = as_array("mean_square", state.mean_square, g.shape)
+    g, s = _like_state(gradient, mean_square=state.mean_square)
     eta, beta, eps = positive("step_size", step_size), _decay("decay", decay), positive("epsilon", epsilon)
-    s = _blend(beta, s, 1.0 - beta, np.square(g))
+    s = _blend(beta, s, 1.0 - beta, g * g)
     update = s + eps
     np.divide(g, np.sqrt(update, out=update), out=update)
-    return RMSPropState(s), np.multiply(update, eta, out=update)
+    update *= eta
+    return RMSPropState(s), update
 
 
 def adam(
@@ -111,25 +110,33 @@ def adam(
 
     Source: Kingma & Ba (2015), their Algorithm 1 and its defaults.
     """
-    g = as_array("gradient", gradient, (None,))
-    m = as_array("mean", state.mean, g.shape)
-    s = as_array("mean_square", state.mean_square, g.shape)
+    g, m, s = _like_state(gradient, mean=state.mean, mean_square=state.mean_square)
     t = count("steps", state.steps, 0) + 1
     beta1, beta2 = _decay("decay_mean", decay_mean), _decay("decay_square", decay_square)
     eta, eps = positive("step_size", step_size), positive("epsilon", epsilon)
     m = _blend(beta1, m, 1.0 - beta1, g)
-    s = _blend(beta2, s, 1.0 - beta2, np.square(g))
+    s = _blend(beta2, s, 1.0 - beta2, g * g)
     # both corrections as scalars: ηm̂/(√ŝ + ε) = (ηc/(1 − β₁ᵗ))·m/(√s + cε) with c = √(1 − β₂ᵗ)
     c = math.sqrt(1.0 - beta2**t)
     update = np.sqrt(s)
-    np.divide(m, np.add(update, c * eps, out=update), out=update)
-    return AdamState(m, s, t), np.multiply(update, eta * c / (1.0 - beta1**t), out=update)
+    update += c * eps
+    np.divide(m, update, out=update)
+    update *= eta * c / (1.0 - beta1**t)
+    return AdamState(m, s, t), update
+
+
+def _like_state(gradient: Any, **slots: Any) -> list[Vector]:
+    """Return the gradient and the state's arrays, of one length and in the dtype of the state."""
+    g = as_array("gradient", gradient, (None,))
+    arrays = [as_array(name, slot, g.shape) for name, slot in slots.items()]
+    return [in_precision("gradient", g, arrays[0].dtype), *arrays]
 
 
 def _blend(decay: float, old: Vector, weight: float, new: Vector) -> Vector:
-    """Return decay·old + weight·new in the dtype of the old one."""
-    blend: Vector = old * decay
-    return np.add(blend, new * weight, out=blend)
+    """Return decay·old + weight·new."""
+    blend: Vector = new * weight
+    blend += old * decay
+    return blend
 
 
 def _zeros(theta: Any) -> Vector:

@@ -29,6 +29,8 @@ class Scores(NamedTuple):
 
     log_prob: Array  # [N] log π_θ(a|s), in nats
     score_sum: Callable[[Array], Vector]  # w [N] ↦ Σ_n w_n ∇log π_θ(a_n|s_n) [P]
+    entropy: Callable[[], Array]  # ↦ H(π_θ(·|s)) [N], in nats
+    gradient: Callable[[Array, float], Vector]  # w, c ↦ Σ_n [w_n ∇log π_θ(a_n|s_n) + c ∇H(π_θ(·|s_n))] [P]
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,19 @@ class Policy:
         self, theta: Vector, obs: Array, rng: np.random.Generator, work: Workspace | None = None
     ) -> Array:
         """Draw actions a ~ π_θ(·|s), one for each observation."""
-        return self.distribution.sample(self.network.linearize(theta, obs, work).value, rng)
+        return self.distribution.sample(self.network.forward(theta, work)(obs), rng)
+
+    def act(self, theta: Vector, obs: Array, noise: Array, work: Workspace | None = None) -> Array:
+        """Return the actions that noise drawn beforehand picks: `sample` is `act` with fresh noise.
+
+        `noise` [N, …] is a slice of `distribution.noise(rng, (T, N), n_outputs, dtype)`.
+        """
+        return self.actor(theta, work)(obs, noise)
+
+    def actor(self, theta: Vector, work: Workspace | None = None) -> Callable[[Array, Array], Array]:
+        """Return (obs, noise) ↦ actions, `act` at a θ that is checked here, once, and not copied."""
+        forward, draw = self.network.forward(theta, work), self.distribution.draw
+        return lambda obs, noise: draw(forward(obs), noise)
 
     def mode(self, theta: Vector, obs: Array, work: Workspace | None = None) -> Array:
         """Return the likeliest action for each observation."""
@@ -84,14 +98,21 @@ class Policy:
         return self.scores(theta, obs, actions, work).log_prob
 
     def scores(self, theta: Vector, obs: Array, actions: Array, work: Workspace | None = None) -> Scores:
-        """Return log π_θ(a|s) and the score sums w ↦ Σ_n w_n ∇log π_θ(a_n|s_n), from one forward pass."""
+        """Return log π_θ(a|s), and the sums and entropies that go with it, from one forward pass."""
         z, _, vjp = self.network.linearize(theta, obs, work)
-        actions = self.distribution.check_actions(actions, z)
+        actions, pi = self.distribution.check_actions(actions, z), self.distribution
+        prepared = pi.prepared(z)
 
-        def score_sum(weights: Array) -> Vector:
-            return vjp(_weighted(self.distribution.log_prob_grad(z, actions), weights))
+        def gradient(weights: Array, entropy: float) -> Vector:
+            rows = _weighted(pi.log_prob_grad(prepared, actions), weights)
+            return vjp(rows + entropy * pi.entropy_grad(prepared) if entropy else rows)
 
-        return Scores(self.distribution.log_prob(z, actions), score_sum)
+        return Scores(
+            pi.log_prob(prepared, actions),
+            lambda weights: gradient(weights, 0.0),
+            lambda: pi.entropy(prepared),
+            gradient,
+        )
 
     def score_sum(
         self, theta: Vector, obs: Array, actions: Array, weights: Array, work: Workspace | None = None
@@ -169,7 +190,8 @@ class Policy:
         z, jvp, _ = self.network.linearize(theta, obs)
         jacobian = np.stack([jvp(e) for e in np.eye(self.n_params, dtype=z.dtype)], -1)  # [N, K, P]
         fisher = as_weights(weights, z)[:, None, None] * self.distribution.fisher_matrix(z)
-        return np.asarray(np.einsum("nkp,nkq->pq", jacobian, fisher @ jacobian))
+        rows = -1, self.n_params  # Σ_n JₙᵀFₙJₙ as one product
+        return np.asarray(jacobian.reshape(rows).T @ (fisher @ jacobian).reshape(rows))
 
     def mean_kl_hessian(
         self, theta_old: Vector, theta_new: Vector, obs: Array, weights: Array | None = None

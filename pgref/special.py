@@ -9,6 +9,7 @@ Imports NumPy only; knows nothing of policies or batches.
 
 from __future__ import annotations
 
+import cmath
 import math
 from typing import NamedTuple
 
@@ -21,13 +22,17 @@ NEAR = 2.0  # up to this |log(q/p)| a KL term is summed as a series
 LARGEST_GAIN = 60.0  # beyond e^60 a sum is not near 1, whatever else it holds
 
 
-class Shifted(NamedTuple):
-    """A row of logits relative to its largest, m."""
+class Softmax(NamedTuple):
+    """Softmax and log-softmax of the same logits z, from one exponential."""
 
-    difference: Array  # [..., K] z − m as rounded
-    rest: Array  # [..., K] what the rounding took away
-    exp: Array  # [..., K] exp(z − m)
-    others: Array  # [..., 1] Σ exp(z − m) without the largest's 1
+    p: Array  # [..., K] exp(z_a) / Σ_b exp(z_b)
+    log_p: Array  # [..., K] in nats, without cancellation even where p is almost 1
+    below: Array  # [..., K] z − max z ≤ 0, as rounded
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of z."""
+        return self.p.shape
 
 
 def difference(a: Array, b: Array) -> tuple[Array, Array]:
@@ -37,22 +42,33 @@ def difference(a: Array, b: Array) -> tuple[Array, Array]:
     return d, (a - (d + b_used)) + (b_used - b)
 
 
-def shifted(z: Array) -> Shifted:
-    """Return exp(z − max z) along the last axis, the parts from which softmax and log-softmax are made.
+def normalised(z: Array | Softmax) -> Softmax:
+    """Return softmax and log-softmax along the last axis; what is a `Softmax` already passes through.
 
     Raises:
         NonFiniteError: a logit beyond a quarter of the largest float, so that differences could overflow.
     """
-    limit = np.finfo(z.dtype).max / 4
-    if np.abs(z.real).max(initial=0) > limit:
-        raise NonFiniteError(f"logits must be within ±{limit:.1e}, got up to {np.abs(z.real).max()}")
-    largest = z.real.argmax(-1)[..., None]
-    d, rest = difference(z, np.take_along_axis(z, largest, -1))
+    if isinstance(z, Softmax):
+        return z
+    if not cmath.isfinite(np.vdot(z, z)):  # squares overflow long before
+        _require_differences(z)
+    z = np.asarray(z, order="F")  # with the short last axis outermost, reductions run along the long ones
+    largest = np.maximum.reduce(z, -1, keepdims=True)
+    d, rest = difference(z, largest)
     exp = np.exp(d)
     exp += exp * rest
-    others = exp.copy()
-    np.put_along_axis(others, largest, 0, -1)
-    return Shifted(d, rest, exp, others.sum(-1, keepdims=True))
+    first = d == 0  # one of these is the 1 that `others` leaves out
+    others = np.add.reduce(np.where(first, 0, exp), -1, keepdims=True)
+    others += np.add.reduce(first, -1, keepdims=True, initial=-1)
+    log_p = d - np.log1p(others)
+    log_p += rest
+    return Softmax(exp / (1 + others), log_p, d)
+
+
+def _require_differences(z: Array) -> None:
+    limit = np.finfo(z.dtype).max / 4
+    if np.abs(z.real).max() > limit:
+        raise NonFiniteError(f"logits must be within ±{limit:.1e}, got up to {np.abs(z.real).max()}")
 
 
 def softmax(z: Array) -> Array:
@@ -61,14 +77,12 @@ def softmax(z: Array) -> Array:
     >>> softmax(np.array([0.0, np.log(3.0)])).round(12)
     array([0.25, 0.75])
     """
-    s = shifted(z)
-    return np.asarray(s.exp / (1 + s.others))
+    return normalised(z).p
 
 
 def log_softmax(z: Array) -> Array:
     """Return z_a − log Σ_b exp(z_b) along the last axis, without cancellation even where p is almost 1."""
-    s = shifted(z)
-    return (s.difference - np.log1p(s.others)) + s.rest
+    return normalised(z).log_p
 
 
 def excess(x: Array) -> Array:
@@ -107,18 +121,33 @@ def kl_terms(p: Array, q: Array) -> Array:
     return excess_terms(p, q, log_ratio)
 
 
+class Comparison(NamedTuple):
+    """Two rows of probabilities, in the order in which `excess_terms` takes them."""
+
+    p: Array  # [..., K] softmax(z_old)
+    q: Array  # [..., K] softmax(z_new)
+    log_ratio: Array  # [..., K] log(q/p)
+
+
 def log_ratio(z_old: Array, z_new: Array) -> Array:
-    """Return log(q/p) for p = softmax(z_old), q = softmax(z_new), to full relative accuracy even where p ≈ q.
+    """Return log(q/p) for p = softmax(z_old), q = softmax(z_new), accurate even where p ≈ q."""
+    return compared(z_old, z_new).log_ratio
+
+
+def compared(z_old: Array, z_new: Array) -> Comparison:
+    """Return p = softmax(z_old), q = softmax(z_new) and log(q/p), to full relative accuracy even where p ≈ q.
 
     With e = z_new − z_old, up to a constant that makes e = 0 at the likeliest old action L,
     log(q/p) = e − log(1 + c) with c = Σ p·(e^e − 1), and log(1 + c) is log(p_L/q_L).
     """
-    likeliest = z_old.real.argmax(-1)[..., None]
+    likeliest = np.arange(z_old.shape[-1]) == z_old.real.argmax(-1)[..., None]
+    z_old, z_new, likeliest = (np.asarray(a, order="F") for a in (z_old, z_new, likeliest))
 
     def at_likeliest(x: Array) -> Array:
-        return np.take_along_axis(x, likeliest, -1)
+        return np.asarray(np.add.reduce(np.where(likeliest, x, 0), -1, keepdims=True))
 
-    p, log_scale = softmax(z_old), at_likeliest(log_softmax(z_old) - log_softmax(z_new))
+    (p, log_p, _), (q, log_q, _) = normalised(z_old), normalised(z_new)
+    log_scale = at_likeliest(log_p - log_q)
     d, rest = difference(z_new, z_old)
     e, rest_of_e = difference(d, at_likeliest(d))
     e, rest = difference(e, at_likeliest(rest) - rest - rest_of_e)  # the rest is all there is where e cancels
@@ -127,4 +156,5 @@ def log_ratio(z_old: Array, z_new: Array) -> Array:
     grown = at_likeliest(p) * np.exp(gain) - p
     change = np.where(small, p * np.expm1(np.where(small, e, 0)), grown).sum(-1, keepdims=True)
     cancels = (change.real > -0.5) & (change.real < 1e12)
-    return (e - np.where(cancels, np.log1p(np.where(cancels, change, 0)), log_scale)) + rest
+    log_ratio = (e - np.where(cancels, np.log1p(np.where(cancels, change, 0)), log_scale)) + rest
+    return Comparison(p, q, log_ratio)

@@ -174,6 +174,23 @@ def test_the_message_names_the_first_number_that_is_not_finite(seed, shape, bad,
     assert isinstance(caught.value, ValueError)
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8", "c8", "c16"])
+def test_numbers_whose_squares_overflow_are_finite(dtype):
+    with np.errstate(over="raise", invalid="raise"):
+        array = np.array([np.finfo(dtype).max, -np.finfo(dtype).max, 0], dtype)
+        assert as_array("x", array, (3,), "c") is array
+        array[2] = np.inf
+        with pytest.raises(NonFiniteError, match=r"^x must be finite, got .*inf.* at index \(2,\)$"):
+            as_array("x", array, (3,), "c")
+
+
+def test_a_subclass_comes_out_as_an_array():
+    class Named(np.ndarray):
+        pass
+
+    assert type(as_array("x", np.zeros(2).view(Named), (2,))) is np.ndarray
+
+
 def test_an_imaginary_part_must_be_finite_too():
     with pytest.raises(NonFiniteError, match=r"at index \(1,\)"):
         as_array("x", np.array([0.0, complex(0, np.nan)]), (2,), "c")

@@ -18,6 +18,7 @@ from pgref.critic import (
     td_loss,
     value_loss,
     value_loss_grad,
+    value_step,
 )
 from pgref.errors import ArgumentError, ArgumentTypeError, NonFiniteError, ShapeError
 from pgref.networks import MLP, Table, WithFreeOutputs
@@ -210,6 +211,47 @@ def test_values_and_their_gradients_are_the_same_bits_with_a_workspace(name, see
 
 
 @given(names, seeds, sizes)
+def test_values_and_their_gradients_come_from_one_pass_and_agree(name, seed, n):
+    critic, psi, batch = draw(name, seed, n)
+    here = critic.linearize(psi, batch.obs)
+    assert here.values.tobytes() == critic.values(psi, batch.obs).tobytes()
+    wanted = critic.value_sum_grad(psi, batch.obs, batch.rewards)
+    assert here.value_sum_grad(batch.rewards).tobytes() == wanted.tobytes()
+
+
+@given(names, seeds, sizes, st.sampled_from([np.float32, np.float64]))
+def test_a_step_is_the_loss_and_its_gradient(name, seed, n, dtype):
+    critic, psi, batch = draw(name, seed, n, dtype)
+    step = value_step(critic, psi, batch.obs, batch.rewards)
+    assert type(step.loss) is float
+    assert step.loss == value_loss(critic, psi, batch.obs, batch.rewards)
+    assert step.gradient.dtype == dtype
+    assert step.gradient.tobytes() == value_loss_grad(critic, psi, batch.obs, batch.rewards).tobytes()
+
+
+@given(names, seeds, sizes, sizes, st.sampled_from([np.float32, np.float64]))
+def test_a_workspace_changes_no_bit_however_often_it_is_used(name, seed, n, m, dtype):
+    work = Workspace()
+    for size in (n, n, m):
+        critic, psi, batch = draw(name, seed, size, dtype)
+        targets, old = batch.rewards, np.cos(batch.rewards)
+        for f, arguments in (
+            (td_advantages, (batch, 0.9)),
+            (td_loss, (batch, 0.9)),
+            (semi_gradient, (batch, 0.9)),
+            (residual_gradient, (batch, 0.9)),
+            (value_loss, (batch.obs, targets)),
+            (value_loss_grad, (batch.obs, targets)),
+            (clipped_value_loss, (batch.obs, targets, old, 0.3)),
+            (clipped_value_loss_grad, (batch.obs, targets, old, 0.3)),
+            (lambda *a, **k: value_step(*a, **k).gradient, (batch.obs, targets)),
+        ):
+            plain = np.asarray(f(critic, psi, *arguments)).tobytes()
+            for _ in range(2):
+                assert np.asarray(f(critic, psi, *arguments, work=work)).tobytes() == plain
+
+
+@given(names, seeds, sizes)
 def test_gradients_follow_psi_in_float32(name, seed, n):
     critic, psi, batch = draw(name, seed, n, np.float32)
     targets = batch.rewards
@@ -236,6 +278,8 @@ def test_arguments_are_untouched_in_any_layout(name, seed, n):
         odd.append(wide)
     for f in (td_advantages, semi_gradient, residual_gradient):
         assert f(critic, odd[0], Transitions(*odd[1:]), 0.9).tobytes() == f(critic, psi, batch, 0.9).tobytes()
+    one, other = value_step(critic, *odd[:3]), value_step(critic, psi, batch.obs, batch.rewards)
+    assert (one.gradient.tobytes(), one.loss) == (other.gradient.tobytes(), other.loss)
 
 
 def test_init_is_the_network_s(rng):
@@ -303,7 +347,9 @@ def test_a_clip_that_is_not_positive_is_refused(f):
             f(CRITIC, PSI, GOOD.obs, np.ones(3), np.ones(3), clip)
 
 
-@pytest.mark.parametrize("f", [value_loss, value_loss_grad, clipped_value_loss, clipped_value_loss_grad])
+@pytest.mark.parametrize(
+    "f", [value_loss, value_loss_grad, value_step, clipped_value_loss, clipped_value_loss_grad]
+)
 def test_targets_that_do_not_fit_are_refused(f):
     clipped = f in (clipped_value_loss, clipped_value_loss_grad)
     more = (np.ones(3), 0.2) if clipped else ()

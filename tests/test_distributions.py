@@ -317,39 +317,128 @@ def exact(z):
 
 
 class Always:
-    """A generator whose uniform numbers are all the same."""
+    """A generator whose exponentials are given, one row for all."""
 
-    def __init__(self, u):
-        self.u = u
+    def __init__(self, exponentials):
+        self.exponentials = np.asarray(exponentials, float)
 
-    def random(self, shape):
-        return np.full(shape, self.u)
-
-
-ALMOST_ONE = np.nextafter(1.0, 0.0)
+    def standard_exponential(self, shape):
+        return np.broadcast_to(self.exponentials, shape)
 
 
-@given(st.integers(1, 6), seeds, st.floats(0, ALMOST_ONE), st.sampled_from([np.float32, np.float64]))
-@example(4, 0, 0.0, np.float64)
-@example(4, 0, ALMOST_ONE, np.float64)
-@example(4, 0, ALMOST_ONE, np.float32)
-def test_a_uniform_number_picks_the_action_whose_interval_holds_it(size, seed, u, dtype):
-    z = np.random.default_rng(seed).standard_normal((1, size)).astype(dtype)
-    ends = np.cumsum(weights_of([float(x) for x in z[0]]))
-    (action,) = Categorical().sample(z, Always(u))
-    slack = 8 * np.finfo(dtype).eps
-    assert (ends[action - 1] if action else 0.0) - slack <= u <= ends[action] + slack
+@given(families, seeds, rows, st.sampled_from([np.float32, np.float64]))
+def test_a_sample_is_what_fresh_noise_picks(family, seed, n, dtype):
+    distribution, z = draw(family, seed, n, dtype=dtype)
+    noise = distribution.noise(np.random.default_rng(seed), (n,), z.shape[1], dtype)
+    assert noise.dtype == dtype
+    assert noise.shape == (n, family[1] // 2 if isinstance(distribution, DiagonalGaussian) else family[1])
+    assert distribution.draw(z, noise).tobytes() == drawn_actions(distribution, z, seed).tobytes()
 
 
-@given(seeds, st.integers(1, 6), st.sampled_from([0.0, 0.3, 0.7, ALMOST_ONE]))
-@example(0, 2, ALMOST_ONE)
-def test_actions_of_probability_zero_are_never_drawn(seed, size, u):
+@given(families, seeds, rows, st.integers(0, 3), st.sampled_from([np.float32, np.float64]))
+def test_noise_for_a_segment_is_that_of_its_steps_in_turn(family, seed, n, steps, dtype):
+    distribution, k = family
+    whole = distribution.noise(np.random.default_rng(seed), (steps, n), k, dtype)
+    rng = np.random.default_rng(seed)
+    assert len(whole) == steps
+    for step in whole:
+        assert step.tobytes() == distribution.noise(rng, (n,), k, dtype).tobytes()
+
+
+@given(categoricals, seeds, rows, scales, st.sampled_from([np.float32, np.float64]))
+@example((Categorical(), 1), 0, 1, 1.0, np.float64)
+def test_the_action_drawn_has_the_largest_sum_of_logit_and_noise(family, seed, n, scale, dtype):
+    distribution, z = draw(family, seed, n, scale, dtype)
+    noise = distribution.noise(np.random.default_rng(seed), (n,), family[1], dtype)
+    for action, logits, gumbel in zip(distribution.draw(z, noise), z, noise, strict=True):
+        sums = [float(a) + float(b) for a, b in zip(logits, gumbel, strict=True)]
+        # three roundings, of numbers that are at most 2·3·8 + 50
+        assert sums[action] >= max(sums) - 3 * 100 * np.finfo(dtype).eps
+
+
+@given(multis, seeds, rows)
+def test_each_part_of_a_multi_categorical_is_drawn_from_its_own_columns(family, seed, n):
+    distribution, z = draw(family, seed, n)
+    noise = distribution.noise(np.random.default_rng(seed), (n,), family[1], float)
+    stops = np.cumsum(distribution.sizes)[:-1]
+    parts = zip(np.split(z, stops, 1), np.split(noise, stops, 1), strict=True)
+    wanted = np.stack([Categorical().draw(part, gumbel) for part, gumbel in parts], 1)
+    np.testing.assert_array_equal(distribution.draw(z, noise), wanted)
+
+
+@given(gaussians, seeds, rows, st.sampled_from([np.float32, np.float64]))
+def test_gaussian_actions_are_the_mean_plus_sigma_times_the_noise(family, seed, n, dtype):
+    distribution, z = draw(family, seed, n, dtype=dtype)
+    noise = np.random.default_rng(seed).standard_normal((n, family[1] // 2))
+    actions = distribution.draw(z, noise)
+    assert actions.dtype == dtype
+    means, log_stds = np.split(z.astype(float), 2, 1)
+    wanted = [
+        [m + math.exp(s) * e for m, s, e in zip(*row, strict=True)]
+        for row in zip(means, log_stds, noise, strict=True)
+    ]
+    np.testing.assert_allclose(actions, wanted, rtol=8 * np.finfo(dtype).eps, atol=32 * np.finfo(dtype).eps)
+
+
+@given(seeds, st.integers(1, 6), st.sampled_from([-1000.0, -1e30]))
+@example(0, 2, -1e30)
+def test_actions_of_probability_zero_are_never_drawn(seed, size, dead):
     for dtype in (np.float32, np.float64):
-        z = np.full((1, size), -1000, dtype)
+        z = np.full((1, size), dead, dtype)
         alive = np.random.default_rng(seed).permutation(size)[: 1 + seed % size]
         z[0, alive] = 0
-        (action,) = Categorical().sample(z, Always(u))
+        exponentials = np.zeros(size)  # whose noise is the largest there is
+        exponentials[alive] = 50.0  # beyond the largest that a generator gives
+        (action,) = Categorical().sample(z, Always(exponentials))
         assert action in alive
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_noise_is_finite_where_the_exponential_is_zero_and_above_all_other(dtype):
+    one, smallest = Categorical(), 2.0**-53 * 0.05  # a generator's smallest but 0: 53 bits below some 1/20
+    (zero, other) = one.noise(Always([0.0, smallest]), (), 2, dtype)
+    assert np.isfinite(zero)
+    assert zero > other
+    assert other == pytest.approx(-math.log(smallest), rel=4 * float(np.finfo(dtype).eps))
+
+
+def test_gumbel_noise_has_the_mean_and_the_variance_of_its_law(rng):
+    noise = Categorical().noise(rng, (20_000,), 2, np.float64)
+    n, variance = noise.size, math.pi**2 / 6
+    assert abs(noise.mean() - np.euler_gamma) <= 5 * math.sqrt(variance / n)
+    # the fourth central moment is 27/5 of the variance squared
+    assert abs(noise.var() - variance) <= 5 * variance * math.sqrt(4.4 / n)
+
+
+def test_large_logits_leave_float32_room_for_the_noise(rng):
+    n = 40_000
+    z = np.float32([3e8, 3e8, -3e8])  # beside which 1 would be rounded off
+    actions = Categorical().sample(repeated(z, n), rng)
+    assert abs((actions == 0).mean() - 0.5) <= 5 * 0.5 / math.sqrt(n)
+    assert not (actions == 2).any()
+
+
+@pytest.mark.parametrize(
+    ("noise", "error", "message"),
+    [
+        (np.zeros((2, 3)), ShapeError, "noise must have shape (2, {width}), got (2, 3)"),
+        (np.zeros(2), ShapeError, "noise must have shape (2, {width}), got (2,)"),
+        (np.full((2, 5), np.nan), NonFiniteError, "noise must be finite, got nan at index (0, 0)"),
+        ([["a"] * 5] * 2, ArgumentTypeError, "noise must hold real numbers, got list of dtype <U1"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("distribution", "z", "width"),
+    [
+        (Categorical(), np.zeros((2, 5)), 5),
+        (MultiCategorical((2, 3)), np.zeros((2, 5)), 5),
+        (DiagonalGaussian(), np.zeros((2, 10)), 5),
+    ],
+)
+def test_noise_that_does_not_fit_is_refused(distribution, z, width, noise, error, message):
+    with pytest.raises(error) as caught:
+        distribution.draw(z, noise)
+    assert str(caught.value) == message.format(width=width)
 
 
 def test_actions_come_as_often_as_their_probability(rng):
@@ -415,7 +504,7 @@ def test_a_deterministic_categorical_is_finite_everywhere(gap):
     assert not one.entropy_grad(z).any()
     assert not one.entropy_grad(np.full((1, 3), gap)).any()
     assert not one.fisher_matrix(z).any()
-    assert one.sample(z, Always(0.0)) == [1]
+    assert one.sample(z, Always([0.0, 50.0, 0.0])) == [1]
     np.testing.assert_array_equal(one.kl(z, -z), 2 * gap)
     assert np.isfinite(one.kl_grad_old(z, -z)).all()
 
@@ -479,6 +568,18 @@ def test_float32_stays_float32_and_arguments_are_untouched(family, seed, n):
     assert [r.shape[0] for r in results] == [n] * len(results)
     double = distribution.kl(z.astype(float), other.astype(float))
     np.testing.assert_allclose(results[4], double, rtol=1e-5, atol=1e-6)
+
+
+@given(families, seeds, rows, st.sampled_from([np.float32, np.float64, np.complex128]))
+def test_what_is_prepared_once_gives_the_same_bits(family, seed, n, dtype):
+    distribution, z = draw(family, seed, n, dtype=dtype)
+    actions = drawn_actions(distribution, z.real, seed)
+    prepared = distribution.prepared(z)
+    assert distribution.prepared(prepared) is prepared
+    for f in (distribution.log_prob, distribution.log_prob_grad):
+        assert f(prepared, actions).tobytes() == f(z, actions).tobytes()
+    for f in (distribution.entropy, distribution.entropy_grad):
+        assert f(prepared).tobytes() == f(z).tobytes()
 
 
 @given(families, seeds, st.integers(2, 5))

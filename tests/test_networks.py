@@ -120,6 +120,23 @@ def test_free_outputs_follow_the_network_s_own():
     np.testing.assert_array_equal(vjp(np.array([[1.0, 10.0, 100.0], [2.0, 20.0, 200.0]])), [2, 1, 30, 300])
 
 
+@given(networks, seeds, rows, rows, st.sampled_from(["f4", "f8", "c16"]), st.booleans())
+def test_the_forward_pass_alone_gives_the_bits_of_the_linearization(network, seed, n, m, dtype, shared):
+    theta, work = draw(network, seed, 1, dtype)[0], Workspace() if shared else None
+    forward = network.forward(theta, work)
+    for size in (n, m, n):  # θ is checked once, and serves batches of any size
+        _, obs = draw(network, seed, size)
+        assert forward(obs).tobytes() == network.linearize(theta, obs).value.tobytes()
+
+
+@given(networks, seeds, rows)
+def test_the_forward_pass_reads_theta_where_it_is(network, seed, n):
+    theta, obs = draw(network, seed, n)
+    forward = network.forward(theta)
+    theta *= 0.5
+    assert forward(obs).tobytes() == network.linearize(theta, obs).value.tobytes()
+
+
 # --- Jacobian products -----------------------------------------------------------------------------------
 
 
@@ -354,9 +371,10 @@ def with_bad(array, value):
 )
 def test_an_mlp_refuses(theta, obs, error, message):
     before = theta.tobytes(), obs.tobytes()
-    with pytest.raises(error) as caught:
-        NET.linearize(theta, obs)
-    assert str(caught.value) == message
+    for f in (NET.linearize, lambda theta, obs: NET.forward(theta)(obs)):
+        with pytest.raises(error) as caught:
+            f(theta, obs)
+        assert str(caught.value) == message
     assert before == (theta.tobytes(), obs.tobytes())
 
 
@@ -372,15 +390,18 @@ def test_an_mlp_refuses(theta, obs, error, message):
 )
 @pytest.mark.parametrize("network", [Table(3, 2), WithFreeOutputs(Table(3, 2), 1)])
 def test_a_table_refuses(network, states, error, message):
-    with pytest.raises(error) as caught:
-        network.linearize(np.zeros(network.n_params), states)
-    assert str(caught.value) == message
+    theta = np.zeros(network.n_params)
+    for f in (network.linearize, lambda theta, obs: network.forward(theta)(obs)):
+        with pytest.raises(error) as caught:
+            f(theta, states)
+        assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("network", [Table(3, 2), WithFreeOutputs(Table(3, 2), 1)])
-def test_a_table_refuses_parameters_of_another_length(network):
-    with pytest.raises(ShapeError, match=rf"^theta must have shape \({network.n_params}\), got \(5,\)$"):
-        network.linearize(np.zeros(5), [0])
+@pytest.mark.parametrize("network", [NET, Table(3, 2), WithFreeOutputs(Table(3, 2), 1)])
+def test_parameters_of_another_length_are_refused_before_any_observation(network):
+    for f in (lambda theta: network.linearize(theta, None), network.forward):
+        with pytest.raises(ShapeError, match=rf"^theta must have shape \({network.n_params}\), got \(5,\)$"):
+            f(np.zeros(5))
 
 
 @pytest.mark.parametrize(

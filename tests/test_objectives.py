@@ -20,12 +20,14 @@ from pgref.objectives import (
     adapted_penalty,
     clipped,
     clipped_grad,
+    clipped_step,
     entropy_bonus,
     entropy_bonus_grad,
     kl_penalised,
     kl_penalised_grad,
     score_objective,
     score_objective_grad,
+    score_step,
     surrogate,
     surrogate_grad,
 )
@@ -190,6 +192,103 @@ def test_the_clip_holds_only_what_would_gain_from_going_further(ratio, advantage
     assert clipped(policy, np.zeros(2), batch, clip=0.2) == pytest.approx(edge if active else r, rel=1e-14)
 
 
+# --- one pass for a gradient and its evidence ------------------------------------------------------------
+
+
+@given(names, seeds, sizes, clips, st.floats(0, 2), st.sampled_from([np.float32, np.float64]))
+@example("tanh", 0, 3, 0.2, 0.0, np.float32)
+def test_a_clipped_step_is_the_two_objectives_and_their_gradients(name, seed, n, clip, c, dtype):
+    policy, _, theta, batch = draw(name, seed, n, dtype)
+    step = clipped_step(policy, theta, batch, clip=clip, entropy=c)
+    assert step.value == clipped(policy, theta, batch, clip=clip)
+    assert step.entropy == entropy_bonus(policy, theta, batch.obs)
+    surrogate, bonus = (
+        clipped_grad(policy, theta, batch, clip=clip),
+        entropy_bonus_grad(policy, theta, batch.obs),
+    )
+    assert step.gradient.dtype == dtype
+    size = np.abs(surrogate).max() + c * np.abs(bonus).max()
+    assert np.abs(step.gradient - (surrogate + c * bonus)).max() <= 32 * n * np.finfo(dtype).eps * size
+    plain = clipped_step(policy, theta, batch, clip=clip)
+    assert plain.gradient.tobytes() == surrogate.tobytes()
+    assert plain[1:] == step[1:]
+    assert all(type(x) is float for x in step[1:])
+
+
+@given(names, seeds, sizes, clips)
+def test_the_evidence_of_a_clipped_step_is_that_of_a_loop(name, seed, n, clip):
+    policy, _, theta, batch = draw(name, seed, n)
+    step = clipped_step(policy, theta, batch, clip=clip)
+    ratios = [r for r, _ in samples(policy, theta, batch)]
+    wanted = math.fsum((r - 1) - math.log(r) for r in ratios) / n
+    # r − 1 and log r are off by 1e-16 of their size, log π by that of its own
+    log_prob = policy.log_prob(theta, batch.obs, batch.actions)
+    assert step.kl == pytest.approx(wanted, rel=1e-12, abs=1e-14 * max(1, np.abs(log_prob).max()))
+    assert step.clip_fraction == sum(abs(r - 1) > clip for r in ratios) / n
+
+
+@given(st.sampled_from(["table", "tanh", "relu"]), seeds, sizes)
+def test_the_estimate_of_the_kl_is_unbiased(name, seed, n):
+    # its sum over all actions, as likely as they were under the old policy, is the divergence itself
+    policy, old, theta, batch = draw(name, seed, n)
+    pi, expected = policy.probabilities(old, batch.obs), 0.0
+    for i in range(n):
+        for action in range(pi.shape[1]):
+            obs, actions = batch.obs[i : i + 1], [action]
+            one = Batch(obs, actions, [0.0], policy.log_prob(old, obs, actions))
+            expected += pi[i, action] * clipped_step(policy, theta, one, clip=0.2).kl / n
+    assert expected == pytest.approx(policy.mean_kl(old, theta, batch.obs), rel=1e-12, abs=1e-15)
+
+
+@given(names, seeds, sizes, st.sampled_from([np.float32, np.float64]))
+def test_at_old_there_is_no_divergence_and_no_clip(name, seed, n, dtype):
+    policy, old, _, batch = draw(name, seed, n, dtype)
+    step = clipped_step(policy, old, batch, clip=1e-9)
+    assert (step.kl, step.clip_fraction) == (0, 0)
+
+
+@given(names, seeds, sizes, st.floats(-9, -1), st.sampled_from([np.float32, np.float64]))
+def test_the_estimate_of_the_kl_is_not_negative_however_near(name, seed, n, exponent, dtype):
+    policy, _, theta, batch = draw(name, seed, n, dtype)
+    near = policy.log_prob(theta, batch.obs, batch.actions) + 10.0**exponent * np.sin(np.arange(n))
+    kl = clipped_step(policy, theta, batch._replace(old_log_probs=near), clip=0.2).kl
+    # each term may be off by one unit of e^x − 1
+    assert kl >= -np.finfo(dtype).eps * 10.0**exponent
+
+
+@given(names, seeds, sizes, st.floats(0, 2), st.sampled_from([np.float32, np.float64]))
+@example("tanh", 0, 3, 0.0, np.float64)
+def test_a_score_step_is_the_score_sum_and_the_entropy_s_gradient(name, seed, n, c, dtype):
+    policy, _, theta, (obs, actions, weights, _) = draw(name, seed, n, dtype)
+    step = score_step(policy, theta, obs, actions, weights, entropy=c)
+    assert step.entropy == entropy_bonus(policy, theta, obs)
+    score, bonus = (
+        policy.score_sum(theta, obs, actions, weights),
+        policy.entropy_grad(theta, obs, np.full(n, c)),
+    )
+    assert step.gradient.dtype == dtype
+    limit = 32 * n * np.finfo(dtype).eps * (np.abs(score).max() + np.abs(bonus).max())
+    assert np.abs(step.gradient - (score + bonus)).max() <= limit
+    plain = score_step(policy, theta, obs, actions, weights)
+    assert plain.gradient.tobytes() == score.tobytes()
+
+
+@given(names, seeds, sizes, sizes, st.floats(0, 1), st.sampled_from([np.float32, np.float64]))
+def test_a_workspace_changes_no_bit_of_a_step(name, seed, n, m, c, dtype):
+    work = Workspace()
+    for size in (n, n, m):
+        policy, _, theta, batch = draw(name, seed, size, dtype)
+        for f in (
+            lambda work: clipped_step(policy, theta, batch, clip=0.2, entropy=c, work=work),  # noqa: B023
+            lambda work: score_step(policy, theta, *batch[:3], entropy=c, work=work),  # noqa: B023
+        ):
+            plain = f(None)
+            for _ in range(2):
+                again = f(work)
+                assert again.gradient.tobytes() == plain.gradient.tobytes()
+                assert again[1:] == plain[1:]
+
+
 # --- invariances -----------------------------------------------------------------------------------------
 
 
@@ -295,6 +394,13 @@ def test_arguments_are_untouched_in_any_layout(name, seed, n):
     for f, f_grad in all_of(old, 0.2, 0.5).values():
         assert f(policy, odd[0], Batch(*odd[1:])) == f(policy, theta, batch)
         assert f_grad(policy, odd[0], Batch(*odd[1:])).tobytes() == f_grad(policy, theta, batch).tobytes()
+    for step in (
+        lambda t, *b: clipped_step(policy, t, Batch(*b), clip=0.2, entropy=0.1),
+        lambda t, *b: score_step(policy, t, *b[:3], entropy=0.1),
+    ):
+        one, other = step(*odd), step(theta, *batch)
+        assert one.gradient.tobytes() == other.gradient.tobytes()
+        assert one[1:] == other[1:]
 
 
 def test_a_ratio_beyond_every_float_is_a_value_and_no_gradient():
@@ -322,6 +428,7 @@ ON_BATCHES = {
     "surrogate_grad": lambda b: surrogate_grad(POLICY, THETA, b),
     "clipped": lambda b: clipped(POLICY, THETA, b, clip=0.2),
     "clipped_grad": lambda b: clipped_grad(POLICY, THETA, b, clip=0.2),
+    "clipped_step": lambda b: clipped_step(POLICY, THETA, b, clip=0.2),
     "kl_penalised": lambda b: kl_penalised(POLICY, THETA, b, OLD, penalty=1.0),
     "kl_penalised_grad": lambda b: kl_penalised_grad(POLICY, THETA, b, OLD, penalty=1.0),
 }
@@ -360,11 +467,27 @@ def test_old_log_probabilities_that_do_not_fit_are_refused(name):
             ON_BATCHES[name](GOOD._replace(old_log_probs=bad))
 
 
-@pytest.mark.parametrize("f", [clipped, clipped_grad])
+@pytest.mark.parametrize("f", [clipped, clipped_grad, clipped_step])
 @pytest.mark.parametrize("clip", [0, -0.2, np.inf, np.nan, True, None, "0.2"])
 def test_a_clip_that_is_not_positive_is_refused(f, clip):
     with pytest.raises(ArgumentError, match=r"^clip must be positive and finite, got "):
         f(POLICY, THETA, GOOD, clip=clip)
+
+
+@pytest.mark.parametrize("entropy", [-1e-9, np.inf, np.nan, False, None])
+def test_a_negative_weight_of_the_entropy_is_refused(entropy):
+    for f in (
+        lambda: clipped_step(POLICY, THETA, GOOD, clip=0.2, entropy=entropy),
+        lambda: score_step(POLICY, THETA, *GOOD[:3], entropy=entropy),
+    ):
+        with pytest.raises(ArgumentError, match=r"^entropy must be at least 0 and finite, got "):
+            f()
+
+
+def test_a_score_step_refuses_weights_that_do_not_fit():
+    for weights, error in (([1, np.nan, 1], NonFiniteError), ([1.0], ShapeError), ("abc", ShapeError)):
+        with pytest.raises((error, ArgumentTypeError), match=r"^weights must "):
+            score_step(POLICY, THETA, GOOD.obs, GOOD.actions, weights)
 
 
 @pytest.mark.parametrize("f", [kl_penalised, kl_penalised_grad])
@@ -380,7 +503,8 @@ def test_every_objective_has_its_gradient_beside_it():
         for name, f in vars(objectives).items()
         if inspect.isfunction(f) and f.__module__ == "pgref.objectives"
     }
-    own = {name for name in own if not name.startswith("_")} - {"adapted_penalty"}
+    own = {name for name in own if not name.startswith("_") and not name.endswith("_step")}
+    own -= {"adapted_penalty"}
     values = {name for name in own if not name.endswith("_grad")}
     assert own == values | {f"{name}_grad" for name in values}
     assert len(values) == 5

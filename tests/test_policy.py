@@ -75,6 +75,64 @@ def test_log_prob_and_score_sums_come_from_one_pass_and_agree(name, seed, n):
     assert relative_error(scores.score_sum(weights), weights @ one_by_one) <= 1e-13
 
 
+@given(names, seeds, sizes, st.floats(0, 2))
+@example("tanh", 0, 3, 0.0)
+def test_scores_and_entropies_come_from_one_pass_and_agree(name, seed, n, c):
+    policy, theta, _, obs, actions, weights = draw(name, seed, n)
+    scores = policy.scores(theta, obs, actions)
+    assert scores.entropy().tobytes() == policy.entropy(theta, obs).tobytes()
+    score, entropy = scores.score_sum(weights), policy.entropy_grad(theta, obs, np.full(n, c))
+    gradient = scores.gradient(weights, c)
+    size = max(np.abs(score).max(), np.abs(entropy).max(), 1e-300)
+    assert np.abs(gradient - (score + entropy)).max() <= 1e-14 * n * size
+    assert scores.gradient(weights, 0.0).tobytes() == score.tobytes()
+
+
+# --- acting ----------------------------------------------------------------------------------------------
+
+
+@given(names, seeds, sizes, st.integers(1, 3), st.booleans(), st.sampled_from([np.float32, np.float64]))
+def test_acting_with_noise_drawn_beforehand_is_sampling(name, seed, n, steps, shared, dtype):
+    policy, theta, _, obs, _, _ = draw(name, seed, n, dtype)
+    rng, work = np.random.default_rng(seed), Workspace() if shared else None
+    noise = policy.distribution.noise(
+        np.random.default_rng(seed), (steps, n), policy.network.n_outputs, dtype
+    )
+    actor = policy.actor(theta, work)
+    for step in noise:
+        wanted = policy.sample(theta, obs, rng).tobytes()
+        assert policy.act(theta, obs, step, work).tobytes() == wanted
+        assert actor(obs, step).tobytes() == wanted
+
+
+@given(names, seeds, sizes)
+def test_acting_writes_to_no_argument_and_to_no_action_already_given(name, seed, n):
+    policy, theta, other, obs, _, _ = draw(name, seed, n)
+    noise = policy.distribution.noise(
+        np.random.default_rng(seed), (2, n), policy.network.n_outputs, np.float64
+    )
+    for array in (theta, other, obs, noise):
+        array.setflags(write=False)  # a write would raise
+    work = Workspace()
+    first = policy.act(theta, obs, noise[0], work)
+    before = first.tobytes()
+    policy.act(other, obs, noise[1], work)
+    assert first.tobytes() == before
+
+
+def test_an_actor_checks_theta_once_and_observations_and_noise_each_time():
+    policy, theta, _, obs, _, _ = draw("tanh", 0, 3)
+    noise, bad = np.zeros((3, 3)), np.full_like(obs, np.nan)
+    with pytest.raises(NonFiniteError, match=r"^theta must be finite, got nan"):
+        policy.actor(theta * np.nan)
+    actor = policy.actor(theta)
+    for f in (actor, lambda obs, noise: policy.act(theta, obs, noise)):
+        with pytest.raises(NonFiniteError, match=r"^observations must be finite, got nan at index \(0, 0\)$"):
+            f(bad, noise)
+        with pytest.raises(ShapeError, match=r"^noise must have shape \(3, 3\), got \(2, 3\)$"):
+            f(obs, noise[:2])
+
+
 @given(st.sampled_from(DISCRETE), seeds, sizes)
 def test_the_score_sums_to_zero_over_the_actions(name, seed, n):
     policy, theta, _, obs, _, weights = draw(name, seed, n)
@@ -398,7 +456,7 @@ def test_weights_that_do_not_fit_are_refused_by_all(weights, error, message):
 def test_weights_too_large_for_float32_are_refused():
     policy, _, new, obs, actions, weights = draw("tanh", 0, 3, np.float32)
     with pytest.raises(NonFiniteError, match=r"^weights must be finite, got inf at index \(0,\)$"):
-        policy.score_sum(new, obs, actions, 1e39 * weights)
+        policy.score_sum(new, obs, actions, 1e40 * weights)
 
 
 def test_complex_weights_go_with_a_complex_theta():
