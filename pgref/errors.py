@@ -30,3 +30,27 @@ class NotAbsorbingError(ArgumentError):
 
 class DataFileError(PgrefError, ValueError):
     """A file cannot be read as what it should hold; the message names the path and the reason."""
+
+
+class MissingExtraError(PgrefError, ImportError):
+    """An optional package is not installed; the message says what to install."""
+
+
+class EnvApiError(PgrefError, TypeError):
+    """An environment does not speak Gymnasium's API."""
+
+
+class CheckpointError(DataFileError):
+    """A checkpoint cannot be read or written; the message names the path and the reason."""
+
+
+class WorkerError(PgrefError, RuntimeError):
+    """A worker failed; its own exception is the cause."""
+
+
+class WorkerTimeout(WorkerError):
+    """A worker has not answered for too long."""
+
+
+class WorkerDied(WorkerError):
+    """A worker's process ended without an answer."""

@@ -7,20 +7,20 @@ holds is checked before it is used.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from pgref.arrays import Matrix, as_array
 from pgref.errors import ArgumentError, DataFileError, PgrefError
+from pgref.files import Location, write_atomically
 from pgref.mdp import TabularMDP, as_policy
-
-Location: TypeAlias = "str | os.PathLike[str]"
 
 SHARED = ("rewards", "start", "discount")
 DENSE = ("transitions", *SHARED)
@@ -64,6 +64,7 @@ def save_mdp(path: Location, mdp: TabularMDP) -> None:
 
     Raises:
         ArgumentError: the path ends otherwise.
+        OSError: the file cannot be written; an older one is intact.
     """
     suffix = Path(path).suffix
     if suffix not in (".npz", ".json"):
@@ -75,10 +76,12 @@ def save_mdp(path: Location, mdp: TabularMDP) -> None:
         content = {"data": p.data, "indices": p.indices, "indptr": p.indptr, "shape": np.array(p.shape)}
     content |= {"rewards": mdp.rewards, "start": mdp.start, "discount": np.array(mdp.discount)}
     if suffix == ".npz":
-        np.savez(path, **content)
+        file = io.BytesIO()
+        np.savez(file, **content)
+        write_atomically(path, file.getvalue())
     else:
         text = json.dumps({key: array.tolist() for key, array in content.items()})
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        write_atomically(path, (text + "\n").encode())
 
 
 def _read(path: Location) -> dict[str, Any]:

@@ -11,13 +11,22 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 # The rooms from the ground up: a module imports only modules that stand before it in this list.
-# "checks.*" stands for every other module of checks: no claim builds on another.
+# "checks.*" stands for every other module of checks: no claim builds on another; "algorithms.*" likewise.
 ORDER = """
-    errors arrays special chains mdp instances mdpfile bounds
+    errors versions files arrays special chains mdp instances mdpfile bounds
     mlp networks categorical gaussian distributions policy critic
-    natural tabular exact estimates objectives optimizers asynchrony worker
+    natural tabular exact estimates objectives optimizers asynchrony
+    streams spaces knobs moments
+    envs envs.protocol envs.cartpole envs.pendulum envs.acrobot envs.mountain_car
+    envs.lqr envs.tabular envs.probes envs.names
+    envs.gym_border envs.gym_live envs.gym envs.gymnasium_export envs.resolve
+    task learning rollout samples worker
+    asynchronous asynchronous.shared asynchronous.rounds asynchronous.schedule
+    asynchronous.threads asynchronous.processes asynchronous.messages
+    algorithms algorithms.*
+    checkpoint rowfile records progress curves figures presets evaluation agent plans runs
     checks checks.finding checks.derivatives checks.draws checks.*
-    concordance book own chinese render cli
+    concordance book own chinese render cli_training cli
 """.split()
 CONCURRENCY = {"threading", "queue", "concurrent", "multiprocessing", "asyncio", "subprocess", "socket"}
 
@@ -60,8 +69,9 @@ def imported(source, known):
 
 def place(name):
     """Return where in the order a module stands."""
-    one_of_many = name.startswith("checks.") and name not in ORDER
-    return ORDER.index("checks.*" if one_of_many else name)
+    folder = name.partition(".")[0]
+    one_of_many = folder in ("checks", "algorithms") and name not in ORDER
+    return ORDER.index(f"{folder}.*" if one_of_many else name)
 
 
 def loaded(statement):

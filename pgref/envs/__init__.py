@@ -1,0 +1,1 @@
+"""Small vectorised environments, functional, one array for each state variable; the Gymnasium adapters."""

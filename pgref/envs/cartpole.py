@@ -1,0 +1,62 @@
+"""A pole on a cart that is pushed left or right: CartPole-v1, limit 500, equal to Gymnasium's bit for bit.
+
+Source: Barto, Sutton & Anderson 1983 (the task), Florian 2007, equations 23 and 24 without friction (the
+physics); constants, Euler's method and the order of operations are those of Gymnasium 1.4.0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from pgref.arrays import Array, Matrix
+from pgref.envs.protocol import Moved, require_positive_fields
+from pgref.spaces import Box, Discrete
+
+
+@dataclass(frozen=True)
+class CartPole:
+    """State: position m, velocity m/s, angle from upright rad, its rate rad/s. Actions: 0 left, 1 right."""
+
+    gravity: float = 9.8  # m/s²
+    cart_mass: float = 1.0  # kg
+    pole_mass: float = 0.1  # kg
+    half_length: float = 0.5  # m, from the joint to the pole's centre
+    force: float = 10.0  # N
+    dt: float = 0.02  # s
+    most_position: float = 2.4  # m, beyond it the episode is lost
+    most_angle: float = 12 * 2 * math.pi / 360  # rad, likewise
+    most_start: float = 0.05  # each variable starts within ± this
+
+    action_space: ClassVar[Discrete] = Discrete(2)
+    start_draws: ClassVar[int] = 4
+    step_draws: ClassVar[int] = 0
+
+    def __post_init__(self) -> None:
+        require_positive_fields(self)
+
+    @property
+    def obs_space(self) -> Box:
+        # twice the limits: the observation that ends an episode lies beyond them
+        high = (2 * self.most_position, math.inf, 2 * self.most_angle, math.inf)
+        return Box(tuple(-h for h in high), high)
+
+    def start(self, draws: Matrix) -> Matrix:
+        return -self.most_start + 2 * self.most_start * draws
+
+    def move(self, x: Matrix, actions: Array, draws: Matrix) -> Moved:
+        _, velocity, angle, rate = x
+        mass, moment = self.pole_mass + self.cart_mass, self.pole_mass * self.half_length
+        cos, sin = np.cos(angle), np.sin(angle)
+        push = (2 * self.force * actions - self.force + moment * rate**2 * sin) / mass
+        inertia = self.half_length * (4 / 3 - self.pole_mass * cos**2 / mass)
+        turn = (self.gravity * sin - cos * push) / inertia
+        x = x + self.dt * np.array((velocity, push - moment * turn * cos / mass, rate, turn))
+        lost = (np.abs(x[0]) > self.most_position) | (np.abs(x[2]) > self.most_angle)
+        return Moved(x, np.ones(len(lost)), lost)
+
+    def observe(self, x: Matrix) -> Array:
+        return x.T.astype(np.float32, order="C")
