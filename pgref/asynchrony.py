@@ -170,7 +170,7 @@ def synchronous_times(workers: int, rounds: int, service: Service, rng: np.rando
         ArgumentError: a count below 1, or service times of another shape or not positive.
     """
     size = (count("rounds", rounds), count("workers", workers))
-    return np.array(np.cumsum(_service_times(service, rng, size).max(axis=1)))
+    return np.array(np.cumsum(service_times(service, rng, size).max(axis=1)))
 
 
 def simulate(
@@ -198,7 +198,7 @@ def simulate(
     """
     m, n, runs = count("workers", workers), count("n", n, 0), count("runs", runs)
     alpha, lam, sigma = positive("step", step), finite("curvature", curvature), non_negative("noise", noise)
-    served = _service_times(service, rng, (m + n, runs))
+    served = service_times(service, rng, (m + n, runs))
     xi = rng.standard_normal((n, runs))
     iterates = np.full((n + 1, runs), finite("w0", w0))
     staleness, times = np.zeros((n, runs), np.int64), np.zeros((n, runs))
@@ -264,7 +264,8 @@ def worker_loop(
     return master_step(*master, g_theta, g_psi, step_theta, step_psi) if push_last else master
 
 
-def _service_times(service: Service, rng: np.random.Generator, size: tuple[int, int]) -> Matrix:
+def service_times(service: Service, rng: np.random.Generator, size: tuple[int, int]) -> Matrix:
+    """Return times drawn from the law, in that shape, or raise ArgumentError unless all are positive."""
     times = as_array("service times", service(rng, size), size)
     if not (times > 0.0).all():
         raise ArgumentError(f"service times must be positive, got {times.min()}")

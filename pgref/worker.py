@@ -1,15 +1,24 @@
 """The Worker's half of A2C and A3C: what it stores, and the gradients it hands over (Algorithms 5.20, 5.21).
 
-Knows nothing of environments, threads or the Master.
+`worker_gradients` is the box as printed; `work` acts first, and takes the knobs that the box does not have.
+Knows nothing of threads or the Master.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from pgref.arrays import Array, Vector
+import numpy as np
+
+from pgref import streams
+from pgref.arrays import Array, Vector, Workspace
 from pgref.critic import Critic, Transitions, semi_gradient, td_advantages
+from pgref.learning import Working
+from pgref.objectives import score_step
 from pgref.policy import Policy
+from pgref.rollout import Episodes, Runner, collect
+from pgref.samples import estimated
+from pgref.task import Task
 
 
 class Segment(NamedTuple):
@@ -44,3 +53,52 @@ def worker_gradients(
         semi_gradient(critic, psi, transitions, discount),
         policy.score_sum(theta, obs, actions, advantages),
     )
+
+
+class Worked(NamedTuple):
+    """What a Worker returns to the Coordinator or to the Master."""
+
+    gradient: Vector  # [P + Q] the direction to go: g_θ, then −g_ψ
+    runner: Runner  # where its environments stand now
+    samples: int  # transitions in the gradient
+    episodes: Episodes
+    entropy: float  # nats, mean over the samples
+    value_loss: float  # mean Â²
+
+
+@np.errstate(over="ignore", invalid="ignore")  # what overflows is found, and raised by name
+def work(
+    task: Task,
+    config: Working,
+    weights: Vector,
+    runner: Runner,
+    path: tuple[int, ...],
+    work: Workspace | None = None,
+) -> Worked:
+    """Run L steps of π_θ and return the gradients; `path` names the random stream: seed, update, worker.
+
+    A top-level function of plain data, so that any executor can run it. With the knobs at their defaults
+    the gradient is that of `worker_gradients`.
+    """
+    theta, psi = task.split(weights)
+    rollout, runner = collect(
+        task.env,
+        task.policy,
+        theta,
+        runner,
+        config.n_steps,
+        streams.stream(*path),
+        **config.seen_as(),
+        work=work,
+    )
+    obs, actions, advantages, *_ = estimated(task.critic, psi, rollout, config.discount, config.trace, work)
+    n = len(advantages)
+    g_theta, entropy = score_step(
+        task.policy, theta, obs, actions, advantages, entropy=config.entropy, work=work and work.part("actor")
+    )
+    minus_g_psi = task.critic.value_sum_grad(psi, obs, 2 * config.critic_weight * advantages, work)
+    gradient = np.concatenate([g_theta, minus_g_psi])
+    if config.mean:
+        gradient /= n
+    loss = float(advantages @ advantages) / n
+    return Worked(gradient, runner, n, rollout.episodes, entropy, loss)

@@ -1,19 +1,31 @@
 """The Worker's two gradients against complex steps of losses written out here, with Â a constant."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from scripted import GivenCategorical, GivenGaussian, assert_same, frozen, script
 
 from pgref import critic as critics
+from pgref import streams
+from pgref import worker as workers
+from pgref.arrays import Workspace
 from pgref.critic import Critic
 from pgref.distributions import Categorical, DiagonalGaussian
+from pgref.envs.cartpole import CartPole
+from pgref.envs.protocol import Episodic
 from pgref.errors import ArgumentError, ArgumentTypeError, NonFiniteError, PgrefError, ShapeError
-from pgref.networks import MLP, Table
+from pgref.learning import Working
+from pgref.networks import MLP, Table, WithFreeOutputs
 from pgref.policy import Policy
-from pgref.worker import Segment, WorkerGradients, worker_gradients
+from pgref.rollout import collect, start
+from pgref.samples import estimated
+from pgref.spaces import Box
+from pgref.task import Task, first_weights, make_task
+from pgref.worker import Segment, WorkerGradients, work, worker_gradients
 
 seeds = st.integers(0, 2**32 - 1)
 lengths = st.integers(1, 6)
@@ -215,3 +227,174 @@ def test_arguments_stay_as_they_are(rng):
     for a, b in zip(worker_gradients(ACTOR, CRITIC, theta, psi, views, 0.9), plain, strict=True):
         np.testing.assert_array_equal(a, b)
         assert a.flags.writeable
+
+
+# --- the Worker that acts -----------------------------------------------------------------------------------
+
+CHOICES = Policy(MLP((2, 4, 3)), Categorical())
+REALS = Policy(WithFreeOutputs(MLP((2, 4, 2)), 2), DiagonalGaussian())
+EQUAL = Policy(MLP((2, 1, 5)), Categorical())  # as many parameters as the critic
+CARTPOLE = Episodic("CartPole-v1", CartPole(), 20)
+
+
+def at_work(policy, seed=0, n_steps=5, n_envs=3, later=False, **settings):
+    """Return a task with a scripted environment, a config, weights and a runner."""
+    spaces = {"action_space": Box((-0.5,) * 2, (0.5,) * 2)} if policy is REALS else {}
+    env = script(seed, 3 * n_steps, n_envs, later=later, **spaces)
+    task = Task(env, policy, CRITIC)
+    weights = np.random.default_rng(seed).standard_normal(policy.n_params + CRITIC.n_params)
+    return task, Working(n_steps=n_steps, n_envs=n_envs, **settings), weights, start(env, n_envs, seed)
+
+
+def acted(task, config, weights, runner, path):
+    """Return the segment that the Worker must have met."""
+    theta, _ = task.split(weights)
+    options = config.seen_as()
+    return collect(task.env, task.policy, theta, runner, config.n_steps, streams.stream(*path), **options)
+
+
+def as_segment(rollout):
+    """Return the transitions one after another."""
+    rows = (rollout.obs, rollout.actions, rollout.rewards, rollout.next_obs, rollout.terminated)
+    return Segment(*(array.reshape(-1, *array.shape[2:]) for array in rows))
+
+
+@pytest.mark.parametrize("policy", [CHOICES, REALS], ids=["categorical", "Gaussian"])
+@given(seed=seeds, length=lengths, n_envs=st.integers(1, 3), discount=discounts)
+@example(seed=0, length=1, n_envs=1, discount=1.0)
+def test_as_the_knobs_stand_the_worker_hands_over_the_printed_gradients(
+    policy, seed, length, n_envs, discount
+):
+    task, config, weights, runner = at_work(policy, seed, length, n_envs, discount=discount)
+    for k in range(3):  # episodes carry over
+        rollout, after = acted(task, config, weights, runner, (seed, k, 0))
+        done = work(task, config, weights, runner, (seed, k, 0))
+        segment, (theta, psi) = as_segment(rollout), task.split(weights)
+        printed = worker_gradients(policy, CRITIC, theta, psi, segment, discount)
+        wanted = np.concatenate([printed.g_theta, -printed.g_psi])
+        # V(S′) is found in another batch: a rounding or two of each Â, times the largest score
+        slip = 16 * 2.0**-53 * length * n_envs * (1 + np.abs(wanted).max())
+        np.testing.assert_allclose(done.gradient, wanted, rtol=0, atol=slip)
+        assert_same(done.runner, after)
+        assert_same(done.episodes, rollout.episodes)
+        advantages = critics.td_advantages(
+            CRITIC, psi, critics.Transitions(segment[0], *segment[2:]), discount
+        )
+        np.testing.assert_allclose(done.value_loss, np.mean(advantages**2), rtol=1e-12, atol=1e-14)
+        entropy = policy.entropy(theta, segment.obs).mean()
+        np.testing.assert_allclose(done.entropy, entropy, rtol=1e-14, atol=1e-15)
+        assert done.samples == length * n_envs
+        runner = after
+
+
+@pytest.mark.parametrize("n_envs", [1, 4])
+@pytest.mark.parametrize(
+    ("policy", "distribution", "width"),
+    [(CHOICES, GivenCategorical(), 3), (REALS, GivenGaussian(), 2)],
+    ids=["categorical", "Gaussian"],
+)
+def test_many_environments_times_many_steps_are_a_sum_of_single_ones(
+    policy, distribution, width, n_envs, monkeypatch
+):
+    task, config, weights, runner = at_work(policy, 3, 6, n_envs, entropy=0.1, trace=0.5)
+    task = task._replace(policy=Policy(policy.network, distribution))
+    noise = np.random.default_rng(0).standard_normal((6, n_envs, width))
+
+    def gradient(task, runner, noise):
+        monkeypatch.setattr(workers, "streams", SimpleNamespace(stream=lambda *path: noise))
+        return work(task, config, weights, runner, (0, 0, 0)).gradient
+
+    total = np.zeros_like(weights)
+    for e in range(n_envs):
+        env = task.env.column(e)
+        total += gradient(task._replace(env=env), start(env, 1, 0), noise[:, e : e + 1])
+    together = gradient(task, runner, noise)
+    np.testing.assert_allclose(together, total, rtol=0, atol=1e-12 * np.abs(total).max())
+
+
+SWITCHES = [
+    {},
+    {"entropy": 0.3},
+    {"critic_weight": 0.25},
+    {"mean": True},
+    {"trace": 0.7},
+    {"entropy": 0.3, "critic_weight": 2.0, "mean": True, "trace": 1.0, "scale_rewards": True},
+]
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("policy", [CHOICES, REALS], ids=["categorical", "Gaussian"])
+@pytest.mark.parametrize("settings", SWITCHES, ids=str)
+def test_every_switch_is_in_the_objective_that_is_climbed(settings, policy, later):
+    # Σ [Â log π + c H] − w Σ (Â + V_old − V_ψ)², over N where means are wanted
+    task, config, weights, runner = at_work(policy, 5, 6, 3, later, **settings)
+    rollout, _ = acted(task, config, weights, runner, (1, 2, 3))
+    done = work(task, config, weights, runner, (1, 2, 3))
+    _, psi = task.split(weights)
+    batch = estimated(CRITIC, psi, rollout, config.discount, config.trace)
+    n = len(batch.advantages)
+    assert done.samples == n == (18 if rollout.valid is None else rollout.valid.sum())
+    assert (n < 18) == later
+
+    def objective(w):
+        theta, psi = task.split(w)
+        climbed = policy.log_prob(theta, batch.obs, batch.actions) @ batch.advantages
+        climbed += config.entropy * policy.entropy(theta, batch.obs).sum()
+        climbed -= config.critic_weight * ((batch.targets - CRITIC.values(psi, batch.obs)) ** 2).sum()
+        return climbed / (n if config.mean else 1)
+
+    exact = complex_steps(objective, weights)
+    np.testing.assert_allclose(done.gradient, exact, rtol=0, atol=1e-13 * (1 + np.abs(exact).max()) * n)
+    # and by differences, which know nothing of complex numbers: (f(w + h) − f(w − h))/2h in one direction
+    v = np.random.default_rng(9).standard_normal(len(weights))
+    h = 1e-5
+    slope = (objective(weights + h * v) - objective(weights - h * v)) / (2 * h)
+    np.testing.assert_allclose(done.gradient @ v, slope, rtol=1e-6, atol=1e-6)
+
+
+def test_a_mean_divides_the_sum_by_the_number_of_transitions():
+    task, config, weights, runner = at_work(CHOICES, 7, 6, 3, later=True)
+    total = work(task, config, weights, runner, (1, 2, 3))
+    mean = work(task, Working(n_steps=6, n_envs=3, mean=True), weights, runner, (1, 2, 3))
+    assert total.samples < 18
+    np.testing.assert_array_equal(mean.gradient, total.gradient / total.samples)
+    assert_same(mean[1:], total[1:])
+
+
+@pytest.mark.parametrize("policy", [CHOICES, REALS, EQUAL], ids=["categorical", "Gaussian", "P = Q"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_worker_keeps_the_precision_and_a_workspace_changes_no_bit(policy, dtype):
+    task, config, weights, runner = at_work(policy, 2, entropy=0.1, trace=0.9, normalise_obs=True)
+    weights, scratch = weights.astype(dtype), Workspace()
+    for k in range(3):
+        plain = work(task, config, weights, runner, (0, k, 0))
+        reused = work(task, config, weights, runner, (0, k, 0), scratch)
+        assert_same(reused, plain)
+        assert plain.gradient.dtype == dtype
+        runner = plain.runner
+    kept = reused.gradient.copy()
+    work(task, config, weights + 1, runner._replace(env=0), (0, 9, 0), scratch)
+    np.testing.assert_array_equal(reused.gradient, kept)  # what was handed over is not scratch
+
+
+def test_the_path_decides_what_is_drawn_and_nothing_is_written_to():
+    task = make_task(CARTPOLE, Working(hidden=(8,)))
+    config = Working(hidden=(8,), n_envs=4, n_steps=30)
+    weights = frozen(first_weights(task, config, np.random.default_rng(0)))
+    runner = frozen(start(CARTPOLE, 4, 0))
+    one, again, update, worker = (
+        work(task, config, weights, runner, path) for path in ((5, 1, 2), (5, 1, 2), (5, 2, 2), (5, 1, 3))
+    )
+    assert_same(one, again)
+    for other in (update, worker):
+        assert (one.gradient != other.gradient).any()
+
+
+def test_what_the_environment_does_wrong_is_raised_where_it_happens():
+    task, config, weights, runner = at_work(CHOICES)
+    task.env.reward.flags.writeable = True
+    task.env.reward[3, 1] = math.nan
+    before = frozen(runner)
+    with pytest.raises(NonFiniteError, match="reward from env 1 at step 3 is nan"):
+        work(task, config, weights, runner, (0, 0, 0))
+    assert_same(runner, before)

@@ -1,0 +1,1 @@
+"""The chapter's algorithms as state machines, one file each; none imports another."""

@@ -1,0 +1,195 @@
+"""Proximal policy optimisation: many small steps on one batch, held near the old policy by the objective.
+
+Either the clipped surrogate, (1/N) Σ min(rÂ, clip(r, 1 − ε, 1 + ε)Â), or the penalised one,
+(1/N) Σ [rÂ − βD(π_old ‖ π)] with an adaptive β (Schulman et al. 2017).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pgref import objectives, streams
+from pgref.arrays import Vector, Workspace, count, in_unit_interval, positive
+from pgref.critic import clipped_value_loss_grad, value_step
+from pgref.estimates import normalise_advantages
+from pgref.knobs import flag, knob, one_of, optional
+from pgref.learning import OPTIMIZERS, Stepping, minibatches, remaining, step_both, step_init
+from pgref.objectives import Batch, ClippedStep
+from pgref.rollout import Episodes, Runner, collect, start
+from pgref.samples import Samples, estimated
+from pgref.task import Task, first_weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Stepping):
+    """Knobs of PPO; as they stand, the paper's clipped objective without any of the usual tricks."""
+
+    objective: str = knob("clip", one_of("clip", "penalty"), "clipped surrogate, or the KL penalty")
+    clip: float = knob(0.2, positive, "ε of the clipped surrogate", source="Schulman et al. 2017")
+    anneal_clip: bool = knob(False, flag, "ε falls with the step size")
+    penalty: float = knob(1.0, positive, "first β of the penalty", source="Schulman et al. 2017")
+    kl_target: float = knob(
+        0.01, positive, "d at which β is held", unit="nats", source="Schulman et al. 2017"
+    )
+    trace: float = knob(0.95, in_unit_interval, "λ of GAE", source="Schulman et al. 2017")
+    epochs: int = knob(10, count, "passes over the batch", unit="passes", source="Schulman et al. 2017")
+    minibatch: int = knob(64, count, "samples in each step", unit="samples", source="Schulman et al. 2017")
+    step: float = knob(3e-4, positive, "η_θ", source="Schulman et al. 2017")
+    critic_step: float = knob(3e-4, positive, "η_ψ", source="Schulman et al. 2017")
+    optimizer: str = knob(
+        "adam", one_of(*OPTIMIZERS), "what is done with a gradient", source="Schulman et al. 2017"
+    )
+    normalise_advantages: bool = knob(False, flag, "advantages of each minibatch to mean 0 and deviation 1")
+    clip_values: float | None = knob(None, optional(positive), "ε of a clipped value loss")
+    kl_stop: float | None = knob(
+        None, optional(positive), "end the update where a minibatch's KL is above", unit="nats"
+    )
+
+
+class State(NamedTuple):
+    """Everything that the next update needs."""
+
+    weights: Vector  # [P + Q] θ, then ψ
+    slots: Any  # the optimiser's state
+    runner: Runner
+    penalty: float  # β
+    seed: int
+    updates: int
+    steps: int  # of all environments together
+
+
+class Update(NamedTuple):
+    """What an update did."""
+
+    updates: int
+    steps: int
+    status: str  # "updated", "stopped_on_kl", or "degenerate_advantages": none is better than another
+    episodes: Episodes
+    kl: float  # mean KL(old‖new) in nats: estimated over the last pass, or for the penalty exactly
+    clip_fraction: float  # of the last pass
+    entropy: float  # nats
+    value_loss: float
+    gradient_norm: float  # before clipping, of the last step
+    penalty: float  # β
+    epochs: int  # passes begun
+
+
+def init(task: Task, config: Config, rng: Any) -> State:
+    """Return the state before the first update."""
+    seed = streams.new_seed(rng)
+    weights = first_weights(task, config, streams.stream(seed))
+    runner = start(task.env, config.n_envs, seed, 0)
+    return State(weights, step_init(config, weights), runner, config.penalty, seed, 0, 0)
+
+
+@np.errstate(over="ignore", invalid="ignore")  # what overflows is found, and raised by name
+def update(task: Task, config: Config, state: State, work: Workspace | None = None) -> tuple[State, Update]:
+    """Act, then climb the objective for some passes; the state given stays as it was."""
+    theta, psi = task.split(state.weights)
+    rng = streams.stream(state.seed, state.updates)
+    rollout, runner = collect(
+        task.env, task.policy, theta, state.runner, config.n_steps, rng, **config.seen_as(), work=work
+    )
+    batch = estimated(task.critic, psi, rollout, config.discount, config.trace, work)
+    climbed = climb(task, config, state, batch, rng, work)
+    penalty, seen = state.penalty, climbed.seen
+    if config.objective == "penalty":
+        seen = seen._replace(kl=task.policy.mean_kl(theta, task.split(climbed.weights)[0], batch.obs))
+        penalty = objectives.adapted_penalty(penalty, seen.kl, config.kl_target)
+    updates, steps = state.updates + 1, state.steps + rollout.rewards.size
+    after = State(climbed.weights, climbed.slots, runner, penalty, state.seed, updates, steps)
+    norm = climbed.gradient_norm
+    evidence = Update(updates, steps, climbed.status, rollout.episodes, *seen, norm, penalty, climbed.epochs)
+    return after, evidence
+
+
+class Seen(NamedTuple):
+    """Evidence of one step; of a pass the means."""
+
+    kl: float
+    clip_fraction: float
+    entropy: float
+    value_loss: float
+
+
+class Climbed(NamedTuple):
+    """Where the passes over one batch have led."""
+
+    weights: Vector
+    slots: Any
+    status: str
+    seen: Seen
+    gradient_norm: float
+    epochs: int
+
+
+def climb(
+    task: Task, config: Config, state: State, batch: Samples, rng: np.random.Generator, work: Workspace | None
+) -> Climbed:
+    """Return the weights after `epochs` passes over the batch in random minibatches."""
+    weights, slots, factor = state.weights, state.slots, remaining(config, state.steps)
+    n_theta = task.policy.n_params
+    theta_old = weights[:n_theta]
+    old = task.policy.log_prob(theta_old, batch.obs, batch.actions)
+    spread = normalise_advantages(batch.advantages).status if config.normalise_advantages else "normalised"
+    status = "updated" if spread == "normalised" else spread
+    norm = 0.0
+    seen: list[Seen] = []
+    for epoch in range(config.epochs):
+        seen = []
+        for rows in minibatches(len(old), config.minibatch, rng):
+            part = Samples(*(array[rows] for array in batch))
+            theta, psi = task.split(weights)
+            actor = actor_step(task, config, theta, theta_old, part, old[rows], state.penalty, factor, work)
+            g_psi, loss = critic_gradient(task, config, psi, part, work)
+            seen.append(Seen(actor.kl, actor.clip_fraction, actor.entropy, loss))
+            if config.kl_stop is not None and actor.kl > config.kl_stop:
+                return Climbed(weights, slots, "stopped_on_kl", _mean(seen), norm, epoch + 1)
+            gradient = np.concatenate([actor.gradient, -config.critic_weight * g_psi])
+            slots, weights, norm = step_both(config, slots, weights, gradient, n_theta, factor)
+    return Climbed(weights, slots, status, _mean(seen), norm, config.epochs)
+
+
+def actor_step(
+    task: Task,
+    config: Config,
+    theta: Vector,
+    theta_old: Vector,
+    part: Samples,
+    old: Vector,
+    penalty: float,
+    factor: float,
+    work: Workspace | None,
+) -> ClippedStep:
+    """Return the gradient of the objective on a minibatch, with its evidence."""
+    advantages = part.advantages
+    if config.normalise_advantages:
+        advantages = normalise_advantages(advantages).values
+    batch = Batch(part.obs, part.actions, advantages, old)
+    clip = config.clip * (factor if config.anneal_clip else 1.0)
+    step = objectives.clipped_step(task.policy, theta, batch, clip=clip, entropy=config.entropy, work=work)
+    if config.objective == "clip":
+        return step
+    gradient = objectives.kl_penalised_grad(task.policy, theta, batch, theta_old, penalty=penalty)
+    if config.entropy:
+        gradient = gradient + config.entropy * objectives.entropy_bonus_grad(task.policy, theta, batch.obs)
+    return step._replace(gradient=gradient)
+
+
+def critic_gradient(
+    task: Task, config: Config, psi: Vector, part: Samples, work: Workspace | None
+) -> tuple[Vector, float]:
+    """Return g_ψ of the mean squared error on a minibatch, and that error."""
+    gradient, loss = value_step(task.critic, psi, part.obs, part.targets, work and work.part("critic"))
+    if config.clip_values is not None:
+        gradient = clipped_value_loss_grad(
+            task.critic, psi, part.obs, part.targets, part.values, config.clip_values
+        )
+    return gradient, loss
+
+
+def _mean(seen: list[Seen]) -> Seen:
+    return Seen(*(float(np.mean(column)) for column in zip(*seen, strict=True)))

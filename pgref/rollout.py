@@ -1,0 +1,261 @@
+"""Acting: T steps of a policy in E environments, and where acting stands between two such segments.
+
+Episodes run on from one segment to the next. Actions are stored as they were sampled, and clipped only at
+the environment's door, so that log-probabilities are those of the actions that the policy chose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pgref import streams
+from pgref.arrays import Array, Matrix, Vector, Workspace, count, in_unit_interval, require_finite
+from pgref.envs.protocol import Environment, Step
+from pgref.errors import ArgumentError, ArgumentTypeError, NonFiniteError, ShapeError
+from pgref.moments import Moments, merged, no_moments, normalised, scaled
+from pgref.policy import Policy
+from pgref.spaces import Box, Discrete, clipped
+
+LONGEST = 1_000_000  # steps of an episode that is waited for
+
+
+class Runner(NamedTuple):
+    """Where acting stands."""
+
+    env: Any  # the environment's own state
+    obs: Array  # [E, …] what the policy sees next, as the environment gave it
+    returns: Vector  # [E] of the episodes under way
+    lengths: Vector  # [E] int64, of the episodes under way
+    clock: int  # steps that each environment has taken
+    seen: Moments  # of the observations; of nothing unless they are normalised
+    discounted: Vector  # [E] Σ γᵏ R of the episodes under way, backwards in time
+    gained: Moments  # of those; of nothing unless rewards are scaled
+
+
+class Episodes(NamedTuple):
+    """Episodes that ended, in the order in which they did."""
+
+    returns: Vector  # [k] undiscounted
+    lengths: Vector  # [k] int64
+
+
+class Rollout(NamedTuple):
+    """A segment: T steps in E environments."""
+
+    obs: Array  # [T, E, …] as the policy saw them
+    actions: Array  # [T, E] or [T, E, d], as sampled
+    rewards: Matrix  # [T, E] float64
+    next_obs: Array  # [T, E, …] what the actions led to, across no restart
+    terminated: Matrix  # [T, E] bool
+    truncated: Matrix  # [T, E] bool
+    ages: Matrix  # [T, E] int64: t, counted from the start of each episode
+    valid: Matrix | None  # [T, E] bool: False for a row that is no transition; None: all are
+    episodes: Episodes  # those that ended here
+
+
+def start(env: Environment, n_envs: int, seed: int, *path: int) -> Runner:
+    """Return a runner at the first observations of `n_envs` environments.
+
+    Raises:
+        NonFiniteError: an observation is NaN or infinite; the message says where.
+        ShapeError, ArgumentTypeError: the observations are not those of the space.
+        Whatever the environment raises.
+    """
+    result = env.reset(streams.keys(seed, n_envs, *path))
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise ArgumentTypeError(f"reset() must return (state, observations), got {type(result).__name__}")
+    state, obs = result
+    shape = (n_envs, env.obs_space.d) if isinstance(env.obs_space, Box) else (n_envs,)
+    _require_numbers("observation", obs, shape, "reset")
+    zeros, seen = np.zeros(n_envs), no_moments(obs[0].size)
+    return Runner(state, obs.copy(), zeros, np.zeros(n_envs, np.int64), 0, seen, zeros, no_moments(1))
+
+
+def collect(
+    env: Environment,
+    policy: Policy,
+    theta: Vector,
+    runner: Runner,
+    n_steps: int,
+    rng: np.random.Generator,
+    *,
+    normalise_obs: bool = False,
+    scale_rewards: bool = False,
+    discount: float = 1.0,
+    work: Workspace | None = None,
+) -> tuple[Rollout, Runner]:
+    """Return a segment of T = `n_steps` steps, and the runner after it.
+
+    Observations are normalised by the moments of all segments before this one, rewards scaled by those of
+    the discounted return, this segment's included.
+
+    Raises:
+        NonFiniteError: an observation or a reward is NaN or infinite, and the message says where; or the
+            return of an episode overflows.
+        ShapeError, ArgumentTypeError: the environment breaks its protocol.
+        ArgumentError: observations to be normalised that are whole numbers; a single step where episodes
+            restart in a step of their own; n_steps < 1; γ outside [0, 1].
+        Whatever the environment raises.
+    """
+    n_steps, discount = count("n_steps", n_steps), in_unit_interval("discount", discount)
+    if normalise_obs and isinstance(env.obs_space, Discrete):
+        raise ArgumentError(f"normalise_obs needs observations of a Box, got {env.obs_space}")
+    n_envs, dtype = len(runner.obs), theta.dtype
+    noise = policy.distribution.noise(rng, (n_steps, n_envs), policy.network.n_outputs, dtype)
+    act = policy.actor(theta, work and work.part("act"))
+    steps: list[Step] = []
+    seen, chosen = [], []
+    state, raw = runner.env, runner.obs
+    for t in range(n_steps):
+        seen.append(normalised(runner.seen, raw))
+        chosen.append(act(seen[t], noise[t]))
+        step = env.step(state, clipped(env.action_space, chosen[t]))
+        _require_usable(step, raw, f"step {runner.clock + t}")
+        steps.append(_kept(step))
+        state, raw = step.state, steps[t].obs
+    rewards = np.stack([step.reward for step in steps]).astype(np.float64, copy=False)
+    terminated = np.stack([step.terminated for step in steps])
+    truncated = np.stack([step.truncated for step in steps])
+    next_obs = normalised(runner.seen, np.stack([step.final_obs for step in steps]))
+    valid = _valid(steps)
+    counted = np.ones(rewards.shape, np.bool_) if valid is None else valid
+    ended = (terminated | truncated) & counted
+    ages, episodes, returns, lengths = _accounts(runner, rewards, ended, counted)
+    seen_now, discounted, gained = runner.seen, runner.discounted, runner.gained
+    if normalise_obs:
+        seen_now = merged(seen_now, np.stack([runner.obs, *(step.obs for step in steps[:-1])])[counted])
+    if scale_rewards:
+        discounted, gained = _gains(runner, rewards, ended, counted, discount)
+        rewards = scaled(gained, rewards)
+    rollout = Rollout(
+        np.stack(seen), np.stack(chosen), rewards, next_obs, terminated, truncated, ages, valid, episodes
+    )
+    clock = runner.clock + n_steps
+    return rollout, Runner(state, raw, returns, lengths, clock, seen_now, discounted, gained)
+
+
+def run_episodes(
+    env: Environment, choose: Callable[[Array], Array], n_episodes: int, n_envs: int, seed: int
+) -> Episodes:
+    """Return `n_episodes` whole episodes of `choose`, obs [E, …] ↦ actions, each environment's first ones.
+
+    Every environment runs equally many, since those that end early would otherwise count more often.
+
+    Raises:
+        ArgumentError: an episode of more than 10⁶ steps.
+        As `collect`, for what the environment returns.
+    """
+    rounds = -(-n_episodes // n_envs)
+    runner = start(env, n_envs, seed)
+    state, obs = runner.env, runner.obs
+    returns, lengths = np.zeros((rounds + 1, n_envs)), np.zeros((rounds + 1, n_envs), np.int64)
+    done, rows = np.zeros(n_envs, np.int64), np.arange(n_envs)
+    clock = 0
+    while (done < rounds).any():
+        if clock > rounds * LONGEST:
+            raise ArgumentError(f"episodes must end to be evaluated, got one of more than {LONGEST} steps")
+        step = env.step(state, clipped(env.action_space, choose(obs)))
+        _require_usable(step, obs, f"step {clock}")
+        state, obs, clock = step.state, step.obs, clock + 1
+        counted = True if step.valid is None else step.valid
+        with np.errstate(over="ignore"):  # looked at below
+            returns[done, rows] += np.where(counted, step.reward, 0)
+        lengths[done, rows] += counted
+        done = np.minimum(done + ((step.terminated | step.truncated) & counted), rounds)
+    whole = require_finite("returns", returns[:rounds].ravel()[:n_episodes])
+    return Episodes(whole, lengths[:rounds].ravel()[:n_episodes])
+
+
+def _valid(steps: list[Step]) -> Matrix | None:
+    """Return which rows [T, E] are transitions, None if all are."""
+    if all(step.valid is None for step in steps):
+        return None
+    if len(steps) == 1:  # which might hold no transition at all
+        raise ArgumentError("n_steps must be at least 2 where episodes restart in a step of their own, got 1")
+    all_of_them = np.ones(len(steps[0].reward), np.bool_)
+    return np.stack([all_of_them if step.valid is None else step.valid for step in steps])
+
+
+def _accounts(
+    runner: Runner, rewards: Matrix, ended: Matrix, counted: Matrix
+) -> tuple[Matrix, Episodes, Vector, Vector]:
+    """Return the ages, the episodes that ended, and returns and lengths of those under way.
+
+    Step by step: the difference of two running sums would lose a small return after a large one.
+    """
+    returns, lengths, rewards = runner.returns.copy(), runner.lengths.copy(), np.where(counted, rewards, 0)
+    ages, done = np.empty(rewards.shape, np.int64), [(returns[:0], lengths[:0])]
+    with np.errstate(over="ignore"):  # looked at below
+        for t, over in enumerate(np.any(ended, 1)):
+            ages[t] = lengths
+            returns += rewards[t]
+            lengths += counted[t]
+            if over:
+                done.append((returns[ended[t]], lengths[ended[t]]))
+                returns[ended[t]], lengths[ended[t]] = 0, 0
+    episodes = Episodes(*map(np.concatenate, zip(*done, strict=True)))
+    if not (np.isfinite(returns).all() and np.isfinite(episodes.returns).all()):
+        raise NonFiniteError(f"return overflowed (max abs reward {np.abs(rewards).max():.3g})")
+    return ages, episodes, returns, lengths
+
+
+def _gains(
+    runner: Runner, rewards: Matrix, ended: Matrix, counted: Matrix, discount: float
+) -> tuple[Vector, Moments]:
+    """Return Σ γᵏ R of the episodes under way, and the moments with this segment's sums."""
+    discounted, sums = runner.discounted, np.empty_like(rewards)
+    for t, reward in enumerate(rewards):
+        sums[t] = np.where(counted[t], discounted * discount + reward, 0)
+        discounted = np.where(ended[t], 0, sums[t])
+    return discounted, merged(runner.gained, sums[counted][:, None])
+
+
+def _kept(step: Step) -> Step:
+    """Return the step with arrays of its own: an environment may write the next one into the same."""
+    obs = step.obs.copy()
+    final_obs = obs if step.final_obs is step.obs else step.final_obs.copy()
+    valid = None if step.valid is None else step.valid.copy()
+    return Step(
+        None, obs, final_obs, step.reward.copy(), step.terminated.copy(), step.truncated.copy(), valid
+    )
+
+
+def _require_usable(step: Step, obs: Array, where: str) -> None:
+    """Require of a step the shapes that go with the observations before it, and finite numbers."""
+    if not isinstance(step, Step):
+        raise ArgumentTypeError(f"step() must return a Step at {where}, got {type(step).__name__}")
+    n = obs.shape[:1]
+    _require_numbers("observation", step.final_obs, obs.shape, where)
+    _require_numbers("observation", step.obs, obs.shape, where)
+    _require_numbers("reward", step.reward, n, where)
+    _require_flags("terminated", step.terminated, n, where)
+    _require_flags("truncated", step.truncated, n, where)
+    if step.valid is not None:
+        _require_flags("valid", step.valid, n, where)
+
+
+def _require_flags(what: str, array: Array, shape: tuple[int, ...], where: str) -> None:
+    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != np.bool_:
+        raise ArgumentTypeError(f"{what} at {where} must be bools {shape}, got {_described(array)}")
+
+
+def _require_numbers(what: str, array: Array, shape: tuple[int, ...], where: str) -> None:
+    if not isinstance(array, (np.ndarray, np.generic)) or array.dtype.kind not in "iuf":
+        raise ArgumentTypeError(f"{what}s at {where} must be real numbers, got {_described(array)}")
+    if array.shape != shape:
+        raise ShapeError(f"{what}s at {where} must have shape {shape}, got {array.shape}")
+    try:
+        require_finite(what, array)
+    except NonFiniteError:
+        env, *index = (int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        value = array[(env, *index)]
+        got = f"has {value} at index {tuple(index)}" if index else f"is {value}"
+        raise NonFiniteError(f"{what} from env {env} at {where} {got}") from None
+
+
+def _described(array: Any) -> str:
+    known = isinstance(array, (np.ndarray, np.generic))
+    return f"dtype {array.dtype} and shape {array.shape}" if known else type(array).__name__

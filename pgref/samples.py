@@ -1,0 +1,70 @@
+"""From a segment to a batch: values, advantages and targets, one row for each transition."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pgref.arrays import Array, Matrix, Vector, Workspace, in_precision
+from pgref.critic import Critic
+from pgref.estimates import gae
+from pgref.rollout import Rollout
+
+
+class Samples(NamedTuple):
+    """N transitions and what is estimated of them, time by time."""
+
+    obs: Array  # [N, …]
+    actions: Array  # [N] or [N, d]
+    advantages: Vector  # [N] Â
+    values: Vector  # [N] V_ψ(S)
+    targets: Vector  # [N] Â + V_ψ(S), what V_ψ is to become
+    ages: Vector  # [N] int64: t, counted from the start of each episode
+
+
+def estimated(
+    critic: Critic,
+    psi: Vector,
+    rollout: Rollout,
+    discount: float,
+    trace: float,
+    work: Workspace | None = None,
+) -> Samples:
+    """Return the transitions with Â of GAE(λ); λ = `trace` = 0 gives the worker's TD errors.
+
+    Raises:
+        NonFiniteError: an advantage overflows; ArgumentError: γ or λ outside [0, 1].
+    """
+    values, next_values = values_along(critic, psi, rollout, work)
+    rewards, terminated, truncated = rollout.rewards, rollout.terminated, rollout.truncated
+    advantages = gae(rewards, values, next_values, terminated, truncated, discount, trace)
+    # a row that is no transition follows the end of an episode: no sum runs through it
+    kept = slice(None) if rollout.valid is None else rollout.valid.ravel()
+    advantages = in_precision("advantages", advantages, values.dtype)
+    rows = (_flat(rollout.obs), _flat(rollout.actions), advantages.ravel(), values.ravel())
+    targets = (advantages + values).ravel()
+    return Samples(*(array[kept] for array in (*rows, targets, rollout.ages.ravel())))
+
+
+def values_along(
+    critic: Critic, psi: Vector, rollout: Rollout, work: Workspace | None = None
+) -> tuple[Matrix, Matrix]:
+    """Return V_ψ(S_t) and V_ψ(S_{t+1}), [T, E] each, S_{t+1} being what the action led to.
+
+    Inside an episode the second is the first one step on; only what was cut off is looked at besides.
+    """
+    shape = rollout.rewards.shape
+    cut = rollout.terminated | rollout.truncated
+    cut[-1] = True
+    obs = np.concatenate([_flat(rollout.obs), rollout.next_obs[cut]])
+    both = critic.values(psi, obs, work)
+    values = both[: shape[0] * shape[1]].reshape(shape).copy()
+    next_values = np.empty_like(values)
+    next_values[:-1] = values[1:]
+    next_values[cut] = both[values.size :]
+    return values, next_values
+
+
+def _flat(array: Array) -> Array:
+    return array.reshape(-1, *array.shape[2:])
