@@ -9,6 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pgref.agent import A2C as A2C
+    from pgref.agent import A3C as A3C
+    from pgref.agent import NPG as NPG
+    from pgref.agent import PPO as PPO
+    from pgref.agent import TRPO as TRPO
+    from pgref.agent import VPG as VPG
+    from pgref.agent import ActorCritic as ActorCritic
+    from pgref.agent import Evaluation as Evaluation
+    from pgref.agent import load as load
     from pgref.arrays import Workspace as Workspace
     from pgref.asynchrony import expected_iterates as expected_iterates
     from pgref.asynchrony import staleness_law as staleness_law
@@ -50,6 +59,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 HOMES = {
+    "agent": "A2C A3C ActorCritic Evaluation NPG PPO TRPO VPG load",
     "arrays": "Workspace",
     "asynchrony": "expected_iterates staleness_law",
     "bounds": "GapBounds gap_bounds importance_surrogate local_surrogate max_kl max_tv "

@@ -1,6 +1,7 @@
-"""The command: `pgref verify`, `pgref show 5.18`, `pgref list`.
+"""The command: `pgref verify`, `pgref show 5.18`, `pgref list`, and those of `cli_training`.
 
-Exit status 0 if everything holds, 1 if something does not, 2 for arguments or files that cannot be used.
+Exit status 0 if everything holds, 1 if something does not, 2 for arguments or files that cannot be used and
+for training that cannot go on, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -9,11 +10,9 @@ import argparse
 import json
 import math
 import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 DEFAULT_MDPS, THOROUGH_MDPS = 200, 3000
@@ -38,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (PgrefError, OSError) as error:
         print(f"pgref: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt as stop:
+        print(f"pgref: {stop.args[0] if stop.args else 'interrupted'}", file=sys.stderr)
+        return 130
     return status
 
 
@@ -125,6 +127,7 @@ def _verify_own(arguments: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from pgref import __version__
+    from pgref.cli_training import add_commands
 
     parser = argparse.ArgumentParser(prog="pgref", description="A policy-gradient chapter as code, verified.")
     parser.add_argument("--version", action="version", version=f"pgref {__version__}")
@@ -150,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     rows = commands.add_parser("list", parents=[language], help="all items, a line each")
     rows.set_defaults(run=list_items)
     rows.add_argument("--markdown", action="store_true", help="the tables of the README")
+    add_commands(commands)
     return parser
 
 
@@ -176,13 +180,11 @@ def _finding_as_json(finding: Any) -> dict[str, Any]:
 
 
 def _write_json(path: str, ok: bool, record: dict[str, Any]) -> None:
-    import numpy as np
+    from pgref.files import write_atomically
+    from pgref.versions import versions
 
-    from pgref import __version__
-
-    versions = {"pgref": __version__, "numpy": np.__version__, "python": platform.python_version()}
-    text = json.dumps(_plain({"ok": ok, "versions": versions, **record}), ensure_ascii=False, indent=1)
-    Path(path).write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(_plain({"ok": ok, "versions": versions(), **record}), ensure_ascii=False, indent=1)
+    write_atomically(path, (text + "\n").encode())
 
 
 def _plain(value: Any) -> Any:

@@ -55,7 +55,7 @@ ITEMS = (
     Item(
         "A-1", ("Algorithm 5.20", "Section 5.5", "A2C"), "A2C adds up its workers", "A2C 汇总各 Worker",
         "Σ_n g(n-th worker's L steps) = g(all N·L transitions)", "holds",
-        ("worker:worker_gradients",), ("workers:worker_sums",),
+        ("worker:worker_gradients", "algorithms.a2c:update"), ("workers:worker_sums",),
     ),
     Item(
         "I-5", ("Section 5.6",), "A3C: stale gradients, more of them", "A3C：梯度滞后，但吞吐更高",
@@ -75,21 +75,21 @@ ITEMS = (
     Item(
         "I-7", ("Algorithm 5.21", "Section 5.6"), "A3C's Master", "A3C 的 Master",
         "ψ ← ψ − η_ψ g_ψ,  θ ← θ + η_θ g_θ,  returns (θ, ψ)", "erratum",
-        ("asynchrony:master_step",), ("asynchronous:master_signs",),
+        ("asynchrony:master_step", "algorithms.a3c:master"), ("asynchronous:master_signs",),
         printed="returns (V_ψ, π_θ), which the Worker unpacks as (θ, ψ)",
         note="the signs hold", note_zh="符号无误",
     ),
     Item(
         "I-8", ("Algorithm 5.21", "Section 5.6"), "A3C's Worker loop", "A3C 的 Worker 循环",
         "for k = 1, 2, …: (θ, ψ) = Master(g_ψ, g_θ); L steps; new (g_ψ, g_θ)", "holds if",
-        ("asynchrony:worker_loop",), ("asynchronous:worker_pushes",),
+        ("asynchrony:worker_loop", "algorithms.a3c:worker"), ("asynchronous:worker_pushes",),
         note="if completed: push the last gradient, carry the environment over; a zero push costs Adam",
         note_zh="需补全：最后的梯度要推送，环境须延续；首次推送的零梯度会影响 Adam",
     ),
     Item(
         "I-9", ("5.14",), "Gradient ascent", "梯度上升",
         "θ ← θ + η_θ ∇J(θ)", "definition",
-        ("exact:policy_gradient", "optimizers:sgd"), ("vanilla:ascent",),
+        ("exact:policy_gradient", "optimizers:sgd", "algorithms.vpg:update"), ("vanilla:ascent",),
     ),
     Item(
         "I-10", ("5.15",), "Vanilla policy gradient", "初版策略梯度",
@@ -197,7 +197,7 @@ ITEMS = (
     Item(
         "I-26", ("5.29",), "TRPO's step", "TRPO 的更新步",
         "max g·Δ s.t. ½ΔᵀHΔ ≤ δ:  Δ = √(2δ / gᵀH⁺g) H⁺g", "erratum",
-        ("exact:trpo_step", "natural:natural_step"),
+        ("exact:trpo_step", "natural:natural_step", "algorithms.trpo:policy_step"),
         ("trust_region:closed_form_step", "trust_region:full_step"),
         printed="constraint ΔᵀHΔ ≤ δ with solution √(2δ / gᵀH⁻¹g) H⁻¹g",
         note="the ½ is missing; H is singular for a table; damping and a line search are needed",
@@ -206,7 +206,8 @@ ITEMS = (
     Item(
         "A-2", ("Section 5.8", "PPO"), "Proximal policy optimisation", "近端策略优化",
         "(1/N) Σ min(rÂ, clip(r, 1−ε, 1+ε)Â);  (1/N) Σ [rÂ − βD]", "definition",
-        ("objectives:clipped", "objectives:kl_penalised"), ("beyond:ppo_objectives",),
+        ("objectives:clipped", "objectives:kl_penalised", "algorithms.ppo:update"),
+        ("beyond:ppo_objectives",),
     ),
     Item(
         "B-1", ("line search",), "Line search of TRPO", "TRPO 的线搜索",
