@@ -113,6 +113,14 @@ def require_finite(name: str, array: Array) -> Array:
     return array
 
 
+def require_choices(choices: Array, n: int) -> Array:
+    """Return int64 choices [N] once all are known to lie in 0 … n − 1, else raise ArgumentError."""
+    unsigned = choices.view(np.uint64)  # as which a negative number is a large one
+    if np.maximum.reduce(unsigned) >= n:
+        raise ArgumentError(f"action {choices[(unsigned >= n).argmax()]} not in Discrete({n})")
+    return choices
+
+
 def as_parameters(name: str, theta: Any, n_params: int) -> Vector:
     """Return θ as a flat vector [P] of float32, float64 or, for complex steps, complex numbers.
 

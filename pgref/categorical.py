@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pgref.arrays import Array, as_array
-from pgref.errors import ArgumentError
+from pgref.arrays import Array, as_array, require_choices
 from pgref.special import Softmax, compared, excess_terms, log_ratio, normalised, softmax
 
 LEAST = 2.0**-60  # below the smallest exponential but 0, whose noise would be ∞
@@ -28,13 +27,7 @@ class Categorical:
 
     def check_actions(self, actions: Array, z: Array) -> Array:
         """Return actions [N] as integers, or raise ArgumentError for one outside 0 … K − 1."""
-        actions = as_array("actions", actions, (len(z),), "i")
-        unsigned = actions.view(np.uint64)  # as which a negative number is a large one
-        if np.maximum.reduce(unsigned) >= z.shape[1]:
-            raise ArgumentError(
-                f"action {actions[(unsigned >= z.shape[1]).argmax()]} not in Discrete({z.shape[1]})"
-            )
-        return actions
+        return require_choices(as_array("actions", actions, (len(z),), "i"), z.shape[1])
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, ...], n_outputs: int, dtype: Any) -> Array:
         """Draw Gumbel noise [*shape, K], −log of standard exponentials: what `draw` needs of chance."""

@@ -24,6 +24,7 @@ from pgref.arrays import (
 )
 from pgref.critic import Critic, value_step
 from pgref.errors import NonFiniteError
+from pgref.estimates import normalise_advantages
 from pgref.knobs import flag, knob, one_of, optional
 from pgref.optimizers import adam, adam_init, rmsprop, rmsprop_init, sgd, sgd_init
 from pgref.task import Networks
@@ -90,6 +91,17 @@ class Working(Stepping):
     n_steps: int = knob(5, count, "trajectory length L of each environment", unit="steps")
     trace: float = knob(0.0, in_unit_interval, "λ of GAE; 0: the printed TD error, 1: L-step return less V")
     mean: bool = knob(False, flag, "gradients as means over the samples; off: sums, as printed")
+
+
+def preferences(normalise: bool, advantages: Vector) -> tuple[Vector, str]:
+    """Return the advantages, normalised if asked for, and "degenerate_advantages" if that leaves none, or "".
+
+    Then no action is better than another, θ stays to the bit, and an update says so in its status.
+    """
+    if not normalise:
+        return advantages, ""
+    values, status = normalise_advantages(advantages)
+    return values, status if status == "degenerate_advantages" else ""
 
 
 def remaining(config: Acting, steps: int) -> float:

@@ -13,8 +13,9 @@ import numpy as np
 
 from pgref import streams
 from pgref.arrays import Array, Matrix, Vector, Workspace, count, in_unit_interval, require_finite
+from pgref.envs.checked import checked, require_numbers
 from pgref.envs.protocol import Environment, Step
-from pgref.errors import ArgumentError, ArgumentTypeError, NonFiniteError, ShapeError
+from pgref.errors import ArgumentError, ArgumentTypeError, NonFiniteError
 from pgref.moments import Moments, merged, no_moments, normalised, scaled
 from pgref.policy import Policy
 from pgref.spaces import Box, Discrete, clipped
@@ -69,7 +70,7 @@ def start(env: Environment, n_envs: int, seed: int, *path: int) -> Runner:
         raise ArgumentTypeError(f"reset() must return (state, observations), got {type(result).__name__}")
     state, obs = result
     shape = (n_envs, env.obs_space.d) if isinstance(env.obs_space, Box) else (n_envs,)
-    _require_numbers("observation", obs, shape, "reset")
+    require_numbers("observation", obs, shape, "reset")
     zeros, seen = np.zeros(n_envs), no_moments(obs[0].size)
     return Runner(state, obs.copy(), zeros, np.zeros(n_envs, np.int64), 0, seen, zeros, no_moments(1))
 
@@ -113,8 +114,7 @@ def collect(
         seen.append(normalised(runner.seen, raw))
         chosen.append(act(seen[t], noise[t]))
         step = env.step(state, clipped(env.action_space, chosen[t]))
-        _require_usable(step, raw, f"step {runner.clock + t}")
-        steps.append(_kept(step))
+        steps.append(checked(step, raw, f"step {runner.clock + t}"))
         state, raw = step.state, steps[t].obs
     rewards = np.stack([step.reward for step in steps]).astype(np.float64, copy=False)
     terminated = np.stack([step.terminated for step in steps])
@@ -157,8 +157,7 @@ def run_episodes(
     while (done < rounds).any():
         if clock > rounds * LONGEST:
             raise ArgumentError(f"episodes must end to be evaluated, got one of more than {LONGEST} steps")
-        step = env.step(state, clipped(env.action_space, choose(obs)))
-        _require_usable(step, obs, f"step {clock}")
+        step = checked(env.step(state, clipped(env.action_space, choose(obs))), obs, f"step {clock}")
         state, obs, clock = step.state, step.obs, clock + 1
         counted = True if step.valid is None else step.valid
         with np.errstate(over="ignore"):  # looked at below
@@ -211,51 +210,3 @@ def _gains(
         sums[t] = np.where(counted[t], discounted * discount + reward, 0)
         discounted = np.where(ended[t], 0, sums[t])
     return discounted, merged(runner.gained, sums[counted][:, None])
-
-
-def _kept(step: Step) -> Step:
-    """Return the step with arrays of its own: an environment may write the next one into the same."""
-    obs = step.obs.copy()
-    final_obs = obs if step.final_obs is step.obs else step.final_obs.copy()
-    valid = None if step.valid is None else step.valid.copy()
-    return Step(
-        None, obs, final_obs, step.reward.copy(), step.terminated.copy(), step.truncated.copy(), valid
-    )
-
-
-def _require_usable(step: Step, obs: Array, where: str) -> None:
-    """Require of a step the shapes that go with the observations before it, and finite numbers."""
-    if not isinstance(step, Step):
-        raise ArgumentTypeError(f"step() must return a Step at {where}, got {type(step).__name__}")
-    n = obs.shape[:1]
-    _require_numbers("observation", step.final_obs, obs.shape, where)
-    _require_numbers("observation", step.obs, obs.shape, where)
-    _require_numbers("reward", step.reward, n, where)
-    _require_flags("terminated", step.terminated, n, where)
-    _require_flags("truncated", step.truncated, n, where)
-    if step.valid is not None:
-        _require_flags("valid", step.valid, n, where)
-
-
-def _require_flags(what: str, array: Array, shape: tuple[int, ...], where: str) -> None:
-    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != np.bool_:
-        raise ArgumentTypeError(f"{what} at {where} must be bools {shape}, got {_described(array)}")
-
-
-def _require_numbers(what: str, array: Array, shape: tuple[int, ...], where: str) -> None:
-    if not isinstance(array, (np.ndarray, np.generic)) or array.dtype.kind not in "iuf":
-        raise ArgumentTypeError(f"{what}s at {where} must be real numbers, got {_described(array)}")
-    if array.shape != shape:
-        raise ShapeError(f"{what}s at {where} must have shape {shape}, got {array.shape}")
-    try:
-        require_finite(what, array)
-    except NonFiniteError:
-        env, *index = (int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        value = array[(env, *index)]
-        got = f"has {value} at index {tuple(index)}" if index else f"is {value}"
-        raise NonFiniteError(f"{what} from env {env} at {where} {got}") from None
-
-
-def _described(array: Any) -> str:
-    known = isinstance(array, (np.ndarray, np.generic))
-    return f"dtype {array.dtype} and shape {array.shape}" if known else type(array).__name__

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from pgref.arrays import Array, as_array, count
+from pgref.arrays import Array, as_array, count, require_choices
 from pgref.errors import ArgumentError, ArgumentTypeError
 
 
@@ -73,14 +73,11 @@ def as_actions(space: Space, actions: Any, n: int) -> Array:
     if isinstance(space, Box):
         return as_array("actions", actions, (n, space.d))
     if isinstance(space, MultiDiscrete):
-        array, sizes = as_array("actions", actions, (n, len(space.sizes)), "i"), np.array(space.sizes)
-    else:
-        array, sizes = as_array("actions", actions, (n,), "i"), np.array(space.n)
-    wrong = (array < 0) | (array >= sizes)
-    if wrong.any():
-        size = np.broadcast_to(sizes, array.shape)[wrong][0]
-        raise ArgumentError(f"action {array[wrong][0]} not in Discrete({size})")
-    return array
+        array = as_array("actions", actions, (n, len(space.sizes)), "i")
+        for column, size in zip(array.T, space.sizes, strict=True):
+            require_choices(column, size)
+        return array
+    return require_choices(as_array("actions", actions, (n,), "i"), space.n)
 
 
 def clipped(space: Space, actions: Array) -> Array:

@@ -17,7 +17,7 @@ ORDER = """
     mlp networks categorical gaussian distributions policy critic
     natural tabular exact estimates objectives optimizers asynchrony
     streams spaces knobs moments
-    envs envs.protocol envs.cartpole envs.pendulum envs.acrobot envs.mountain_car
+    envs envs.protocol envs.checked envs.cartpole envs.pendulum envs.acrobot envs.mountain_car
     envs.lqr envs.tabular envs.probes envs.names
     envs.gym_border envs.gym_live envs.gym envs.gymnasium_export envs.resolve
     task learning rollout samples worker

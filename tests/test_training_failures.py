@@ -733,8 +733,7 @@ def test_advantages_that_prefer_nothing_move_nothing(algorithm, case):
     learner.learn(60, [seen.append])
     assert learner.theta.tobytes() == theta
     assert len(seen) > 1
-    status = {"vpg": "no_gradient", "trpo": "no_step", "npg": "converged", "ppo": "updated"}[algorithm]
-    assert {update.status for update in seen} == {status}
+    assert {update.status for update in seen} == {"degenerate_advantages"}
     require_finite_state(learner)
     assert all(np.isfinite([x for x in update if isinstance(x, float)]).all() for update in seen)
 

@@ -9,9 +9,8 @@ import numpy as np
 
 from pgref import natural, streams
 from pgref.arrays import Vector, Workspace, count, non_negative, positive, require_finite
-from pgref.estimates import normalise_advantages
 from pgref.knobs import knob, optional
-from pgref.learning import CriticFit, fit_critic, remaining
+from pgref.learning import CriticFit, fit_critic, preferences, remaining
 from pgref.objectives import score_step
 from pgref.optimizers import AdamState, adam_init
 from pgref.rollout import Episodes, Runner, collect, start
@@ -47,7 +46,7 @@ class Update(NamedTuple):
 
     updates: int
     steps: int
-    status: str  # of conjugate gradients: converged, budget, flat
+    status: str  # of conjugate gradients: converged, budget, flat; or "degenerate_advantages": θ stays
     episodes: Episodes
     kl: float  # mean KL(old‖new), nats: what became of δ
     residual: float  # ‖g − Hx‖
@@ -72,9 +71,7 @@ def update(task: Task, config: Config, state: State, work: Workspace | None = No
         task.env, task.policy, theta, state.runner, config.n_steps, rng, **config.seen_as(), work=work
     )
     batch = estimated(task.critic, psi, rollout, config.discount, config.trace, work)
-    advantages = batch.advantages
-    if config.normalise_advantages:
-        advantages = normalise_advantages(advantages).values
+    advantages, degenerate = preferences(config.normalise_advantages, batch.advantages)
     g, entropy = score_step(
         task.policy, theta, batch.obs, batch.actions, advantages / len(advantages)
     )  # (5.28)
@@ -95,4 +92,6 @@ def update(task: Task, config: Config, state: State, work: Workspace | None = No
     )
     steps = state.steps + rollout.rewards.size
     after = State(np.concatenate([new, psi]), critic, runner, state.seed, state.updates + 1, steps)
-    return after, Update(after.updates, steps, status, rollout.episodes, kl, residual, entropy, loss)
+    return after, Update(
+        after.updates, steps, degenerate or status, rollout.episodes, kl, residual, entropy, loss
+    )

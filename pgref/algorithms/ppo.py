@@ -14,9 +14,8 @@ import numpy as np
 from pgref import objectives, streams
 from pgref.arrays import Vector, Workspace, count, in_unit_interval, positive
 from pgref.critic import clipped_value_loss_grad, value_step
-from pgref.estimates import normalise_advantages
 from pgref.knobs import flag, knob, one_of, optional
-from pgref.learning import OPTIMIZERS, Stepping, minibatches, remaining, step_both, step_init
+from pgref.learning import OPTIMIZERS, Stepping, minibatches, preferences, remaining, step_both, step_init
 from pgref.objectives import Batch, ClippedStep
 from pgref.rollout import Episodes, Runner, collect, start
 from pgref.samples import Samples, estimated
@@ -134,8 +133,7 @@ def climb(
     n_theta = task.policy.n_params
     theta_old = weights[:n_theta]
     old = task.policy.log_prob(theta_old, batch.obs, batch.actions)
-    spread = normalise_advantages(batch.advantages).status if config.normalise_advantages else "normalised"
-    status = "updated" if spread == "normalised" else spread
+    status = preferences(config.normalise_advantages, batch.advantages)[1] or "updated"
     norm = 0.0
     seen: list[Seen] = []
     for epoch in range(config.epochs):
@@ -165,9 +163,7 @@ def actor_step(
     work: Workspace | None,
 ) -> ClippedStep:
     """Return the gradient of the objective on a minibatch, with its evidence."""
-    advantages = part.advantages
-    if config.normalise_advantages:
-        advantages = normalise_advantages(advantages).values
+    advantages, _ = preferences(config.normalise_advantages, part.advantages)
     batch = Batch(part.obs, part.actions, advantages, old)
     clip = config.clip * (factor if config.anneal_clip else 1.0)
     step = objectives.clipped_step(task.policy, theta, batch, clip=clip, entropy=config.entropy, work=work)

@@ -15,9 +15,8 @@ import numpy as np
 from pgref import natural, streams
 from pgref.arrays import Vector, Workspace, count, non_negative, positive
 from pgref.errors import ArgumentError
-from pgref.estimates import normalise_advantages
 from pgref.knobs import knob, one_of
-from pgref.learning import CriticFit, fit_critic, remaining
+from pgref.learning import CriticFit, fit_critic, preferences, remaining
 from pgref.objectives import score_step
 from pgref.optimizers import AdamState, adam_init
 from pgref.rollout import Episodes, Runner, collect, start
@@ -62,7 +61,7 @@ class Update(NamedTuple):
 
     updates: int
     steps: int
-    status: str  # of the line search: accepted, refused, no_step
+    status: str  # of the line search: accepted, refused, no_step; or "degenerate_advantages": θ stays
     episodes: Episodes
     accepted: bool
     tries: int
@@ -106,8 +105,8 @@ def update(task: Task, config: Config, state: State, work: Workspace | None = No
         task.env, task.policy, theta, state.runner, config.n_steps, rng, **config.seen_as(), work=work
     )
     batch = estimated(task.critic, psi, rollout, config.discount, config.trace, work)
-    if config.normalise_advantages:
-        batch = batch._replace(advantages=normalise_advantages(batch.advantages).values)
+    advantages, degenerate = preferences(config.normalise_advantages, batch.advantages)
+    batch = batch._replace(advantages=advantages)
     factor = remaining(config, state.steps)
     theta, report = policy_step(task, config, theta, batch, factor * config.kl_limit, work)
     psi, critic, loss = fit_critic(
@@ -115,7 +114,7 @@ def update(task: Task, config: Config, state: State, work: Workspace | None = No
     )
     updates, steps = state.updates + 1, state.steps + rollout.rewards.size
     after = State(np.concatenate([theta, psi]), critic, runner, state.seed, updates, steps)
-    return after, Update(updates, steps, report.status, rollout.episodes, *report[1:], loss)
+    return after, Update(updates, steps, degenerate or report.status, rollout.episodes, *report[1:], loss)
 
 
 def policy_step(

@@ -12,9 +12,8 @@ import numpy as np
 
 from pgref import streams
 from pgref.arrays import Vector, Workspace, positive, require_finite
-from pgref.estimates import normalise_advantages
 from pgref.knobs import flag, knob, one_of
-from pgref.learning import OPTIMIZERS, CriticFit, fit_critic, remaining, require_finite_slots
+from pgref.learning import OPTIMIZERS, CriticFit, fit_critic, preferences, remaining, require_finite_slots
 from pgref.objectives import score_step
 from pgref.optimizers import AdamState, adam_init
 from pgref.rollout import Episodes, Runner, collect, start
@@ -48,7 +47,7 @@ class Update(NamedTuple):
 
     updates: int
     steps: int
-    status: str  # "updated", or "no_gradient": no action is better than another, and θ stays
+    status: str  # "updated", or why θ stays: "no_gradient", "degenerate_advantages"
     episodes: Episodes
     gradient_norm: float
     entropy: float  # nats
@@ -73,14 +72,12 @@ def update(task: Task, config: Config, state: State, work: Workspace | None = No
         task.env, task.policy, theta, state.runner, config.n_steps, rng, **config.seen_as(), work=work
     )
     batch = estimated(task.critic, psi, rollout, config.discount, config.trace, work)
-    advantages = batch.advantages
-    if config.normalise_advantages:
-        advantages = normalise_advantages(advantages).values
+    advantages, degenerate = preferences(config.normalise_advantages, batch.advantages)
     weights = advantages / len(advantages)
     if config.discounted:
         weights = weights * (config.discount**batch.ages).astype(weights.dtype)
     gradient, entropy = score_step(task.policy, theta, batch.obs, batch.actions, weights)  # (5.15), (5.28)
-    actor, status = state.actor, "no_gradient"
+    actor, status = state.actor, degenerate or "no_gradient"
     if gradient.any():
         status = "updated"
         actor, move = OPTIMIZERS[config.optimizer][1](actor, gradient, factor * config.step)
