@@ -111,8 +111,7 @@ class Agent:
         Args:
             steps: environment steps, all environments together; the last update may go beyond.
             callbacks: functions of each update's evidence, called in turn; one that returns True ends it.
-            checkpoint: where to save at the end, also after an interrupt or an error; and at once, so that a
-                place that cannot be written is known before anything is learned.
+            checkpoint: where to save at once, and at the end, also after an interrupt or an error.
             checkpoint_every: save after every so many steps as well.
             options: what the algorithm's `update` takes besides: `executor` for A2C, `schedule` for A3C.
 
@@ -231,6 +230,13 @@ class A3C(Agent):
 
     algorithm = "a3c"
 
+    def learn(self: A, steps: int, callbacks: Iterable[Callable[[Any], Any]] = (), **options: Any) -> A:
+        """Learn as every agent does; with processes, the same ones for all updates."""
+        if self.config.backend != "process" or "pool" in options:
+            return super().learn(steps, callbacks, **options)
+        with self._module().workers(self.task, self.config) as pool:
+            return super().learn(steps, callbacks, pool=pool, **options)
+
 
 class NPG(Agent):
     """Natural policy gradient: (5.29) without a line search."""
@@ -250,9 +256,7 @@ class PPO(Agent):
     algorithm = "ppo"
 
 
-AGENTS: dict[str, type[Agent]] = {
-    kind.algorithm: kind for kind in (VPG, ActorCritic, A2C, A3C, NPG, TRPO, PPO)
-}
+AGENTS: dict[str, type[Agent]] = {a.algorithm: a for a in (VPG, ActorCritic, A2C, A3C, NPG, TRPO, PPO)}
 
 
 def load(path: str | os.PathLike[str], env: Any = None) -> Agent:
@@ -268,9 +272,7 @@ def load(path: str | os.PathLike[str], env: Any = None) -> Agent:
     header, arrays = checkpoint.load(path)
     kind, settings, name = _held(header, os.fspath(path))
     if env is None and name is None:
-        raise ArgumentError(
-            f"env must be given to load {os.fspath(path)}: it was an object of the user's own"
-        )
+        raise ArgumentError(f"env must be given to load {os.fspath(path)}: it was the user's own object")
     where = name if env is None else resolve(env)
     try:
         agent = kind(where, rng=0, **settings)

@@ -340,7 +340,7 @@ def test_a_file_says_what_it_holds(tmp_path):
 def test_an_object_of_the_users_own_must_be_given_again(env, tmp_path):
     learner = agent("trpo", env).learn(1, checkpoint=tmp_path / "agent.npz")
     with pytest.raises(
-        ArgumentError, match=r"env must be given to load .*agent\.npz: it was an object of the"
+        ArgumentError, match=r"env must be given to load .*agent\.npz: it was the user's own object"
     ):
         load(tmp_path / "agent.npz")
     loaded = load(tmp_path / "agent.npz", env)
@@ -523,3 +523,22 @@ def test_an_agent_survives_a_pickle():
     again = pickle.loads(pickle.dumps(learner))
     assert bits(again.learn(1).state) == bits(learner.learn(1).state)
     assert math.isfinite(again.evaluate(2).mean)
+
+
+def test_processes_are_started_once_for_all_updates(monkeypatch):
+    from pgref.algorithms import a3c
+
+    begun, plain = [], a3c.workers
+
+    def counted(task, config):
+        begun.append(config.backend)
+        return plain(task, config)
+
+    monkeypatch.setattr(a3c, "workers", counted)
+    learner = agent("a3c", backend="process", n_workers=1, segments=2)
+    learner.learn(3 * 2 * 3 * 12)
+    assert (begun, learner.state.updates) == (["process"], 3 * 2)
+    assert bits(learner.state) == bits(agent("a3c", n_workers=1, segments=2).learn(3 * 2 * 3 * 12).state)
+    with a3c.workers(learner.task, learner.config) as pool:
+        learner.learn(1, pool=pool)
+    assert begun == ["process", "process"]
