@@ -11,6 +11,7 @@ column depends on nothing but that column, to the bit. Imports NumPy only.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -142,13 +143,14 @@ def normalise_advantages(advantages: Array) -> NormalisedAdvantages:
     """
     given = as_array("advantages", advantages, (None,) * np.ndim(advantages))
     _require_samples(given)
-    exponent = int(np.frexp(np.abs(given).max())[1])
+    largest, exponent = math.frexp(max(given.max(), -given.min()))  # largest · 2^exponent
     scaled = np.ldexp(given.astype(np.float64), -exponent)  # exact, and no square over- or underflows
-    centred = scaled - scaled.mean()
-    if np.abs(centred).max() <= CONSTANT * float(np.finfo(given.dtype).eps) * np.abs(scaled).max():
+    centred = scaled - scaled.sum() / scaled.size
+    if max(centred.max(), -centred.min()) <= CONSTANT * float(np.finfo(given.dtype).eps) * largest:
         return NormalisedAdvantages(np.zeros_like(given), "degenerate_advantages")
-    centred -= centred.mean()  # what the rounding of the first mean left behind
-    return NormalisedAdvantages((centred / centred.std()).astype(given.dtype), "normalised")
+    centred -= centred.sum() / centred.size  # what the rounding of the first mean left behind
+    std = math.sqrt(np.vdot(centred, centred) / centred.size)
+    return NormalisedAdvantages((centred / std).astype(given.dtype), "normalised")
 
 
 def _targets(rewards: Matrix, next_values: Matrix, terminated: Matrix, discount: float) -> Matrix:

@@ -13,8 +13,8 @@ import numpy as np
 
 from pgref import streams
 from pgref.arrays import Array, Matrix, Vector, Workspace, count, in_unit_interval, require_finite
-from pgref.envs.checked import checked, require_numbers
-from pgref.envs.protocol import Environment, Step
+from pgref.envs.checked import require_numbers, require_usable
+from pgref.envs.protocol import Environment
 from pgref.errors import ArgumentError, ArgumentTypeError, NonFiniteError
 from pgref.moments import Moments, merged, no_moments, normalised, scaled
 from pgref.policy import Policy
@@ -104,37 +104,39 @@ def collect(
     n_steps, discount = count("n_steps", n_steps), in_unit_interval("discount", discount)
     if normalise_obs and isinstance(env.obs_space, Discrete):
         raise ArgumentError(f"normalise_obs needs observations of a Box, got {env.obs_space}")
-    n_envs, dtype = len(runner.obs), theta.dtype
-    noise = policy.distribution.noise(rng, (n_steps, n_envs), policy.network.n_outputs, dtype)
-    act = policy.actor(theta, work and work.part("act"))
-    steps: list[Step] = []
-    seen, chosen = [], []
+    shape, act = (n_steps, len(runner.obs)), policy.actor(theta, work and work.part("act"))
+    noise = policy.distribution.noise(rng, shape, policy.network.n_outputs, theta.dtype)
+    raws = np.empty((n_steps, *runner.obs.shape), runner.obs.dtype)
+    obs, next_obs = np.empty_like(raws) if runner.seen.n else raws, np.empty_like(raws)
+    rewards, (terminated, truncated) = np.empty(shape), np.empty((2, *shape), np.bool_)
+    chosen, masks = [], []
     state, raw = runner.env, runner.obs
     for t in range(n_steps):
-        seen.append(normalised(runner.seen, raw))
-        chosen.append(act(seen[t], noise[t]))
+        raws[t] = raw  # copied: an environment may write the next observations into the same array
+        if runner.seen.n:
+            obs[t] = normalised(runner.seen, raws[t])
+        chosen.append(act(obs[t], noise[t]))
         step = env.step(state, clipped(env.action_space, chosen[t]))
-        steps.append(checked(step, raw, f"step {runner.clock + t}"))
-        state, raw = step.state, steps[t].obs
-    rewards = np.stack([step.reward for step in steps]).astype(np.float64, copy=False)
-    terminated = np.stack([step.terminated for step in steps])
-    truncated = np.stack([step.truncated for step in steps])
-    next_obs = normalised(runner.seen, np.stack([step.final_obs for step in steps]))
-    valid = _valid(steps)
+        require_usable(step, raws[t], f"step {runner.clock + t}")
+        next_obs[t], rewards[t] = step.final_obs, step.reward
+        terminated[t], truncated[t] = step.terminated, step.truncated
+        masks.append(None if step.valid is None else step.valid.copy())
+        state, raw = step.state, step.obs
+    next_obs, valid = normalised(runner.seen, next_obs), _valid(masks, shape)
     counted = np.ones(rewards.shape, np.bool_) if valid is None else valid
     ended = (terminated | truncated) & counted
     ages, episodes, returns, lengths = _accounts(runner, rewards, ended, counted)
     seen_now, discounted, gained = runner.seen, runner.discounted, runner.gained
     if normalise_obs:
-        seen_now = merged(seen_now, np.stack([runner.obs, *(step.obs for step in steps[:-1])])[counted])
+        seen_now = merged(seen_now, raws[counted])
     if scale_rewards:
         discounted, gained = _gains(runner, rewards, ended, counted, discount)
         rewards = scaled(gained, rewards)
-    rollout = Rollout(
-        np.stack(seen), np.stack(chosen), rewards, next_obs, terminated, truncated, ages, valid, episodes
+    actions, clock = np.stack(chosen), runner.clock + n_steps
+    return (
+        Rollout(obs, actions, rewards, next_obs, terminated, truncated, ages, valid, episodes),
+        Runner(state, raw.copy(), returns, lengths, clock, seen_now, discounted, gained),
     )
-    clock = runner.clock + n_steps
-    return rollout, Runner(state, raw, returns, lengths, clock, seen_now, discounted, gained)
 
 
 def run_episodes(
@@ -157,7 +159,8 @@ def run_episodes(
     while (done < rounds).any():
         if clock > rounds * LONGEST:
             raise ArgumentError(f"episodes must end to be evaluated, got one of more than {LONGEST} steps")
-        step = checked(env.step(state, clipped(env.action_space, choose(obs))), obs, f"step {clock}")
+        step = env.step(state, clipped(env.action_space, choose(obs)))
+        require_usable(step, obs, f"step {clock}")
         state, obs, clock = step.state, step.obs, clock + 1
         counted = True if step.valid is None else step.valid
         with np.errstate(over="ignore"):  # looked at below
@@ -168,14 +171,16 @@ def run_episodes(
     return Episodes(whole, lengths[:rounds].ravel()[:n_episodes])
 
 
-def _valid(steps: list[Step]) -> Matrix | None:
+def _valid(masks: list[Array | None], shape: tuple[int, int]) -> Matrix | None:
     """Return which rows [T, E] are transitions, None if all are."""
-    if all(step.valid is None for step in steps):
+    if all(mask is None for mask in masks):
         return None
-    if len(steps) == 1:  # which might hold no transition at all
+    if len(masks) == 1:  # which might hold no transition at all
         raise ArgumentError("n_steps must be at least 2 where episodes restart in a step of their own, got 1")
-    all_of_them = np.ones(len(steps[0].reward), np.bool_)
-    return np.stack([all_of_them if step.valid is None else step.valid for step in steps])
+    valid = np.ones(shape, np.bool_)
+    for row, mask in zip(valid, masks, strict=True):
+        row[:] = True if mask is None else mask
+    return valid
 
 
 def _accounts(

@@ -11,10 +11,8 @@ from pgref.envs.protocol import Step
 from pgref.errors import ArgumentTypeError, NonFiniteError, ShapeError
 
 
-def checked(step: Any, obs: Array, where: str) -> Step:
-    """Return the step with arrays of its own: an environment may write the next one into the same.
-
-    `obs` [E, …] are the observations before it, whose shape those after it must have.
+def require_usable(step: Any, obs: Array, where: str) -> None:
+    """Require of a step what the next ones need; `obs` [E, …] are the observations before it.
 
     Raises:
         ArgumentTypeError: no Step, or arrays of other types. ShapeError: arrays of other shapes.
@@ -22,19 +20,19 @@ def checked(step: Any, obs: Array, where: str) -> Step:
     """
     if not isinstance(step, Step):
         raise ArgumentTypeError(f"step() must return a Step at {where}, got {type(step).__name__}")
-    state, after, final_obs, reward, terminated, truncated, valid = step
+    _, after, final_obs, reward, terminated, truncated, valid = step
     n = obs.shape[:1]
-    require_numbers("observation", final_obs, obs.shape, where)
-    if after is not final_obs:
-        require_numbers("observation", after, obs.shape, where)
+    for observations in (final_obs,) if after is final_obs else (final_obs, after):
+        require_numbers("observation", observations, obs.shape, where)
+        if observations.dtype != obs.dtype and not np.can_cast(observations.dtype, obs.dtype):
+            raise ArgumentTypeError(
+                f"observations at {where} must be {obs.dtype} like those before, got {observations.dtype}"
+            )
     require_numbers("reward", reward, n, where)
-    for what, flags in (("terminated", terminated), ("truncated", truncated), ("valid", valid)):
-        if flags is not None or what != "valid":
-            _require_flags(what, flags, n, where)
-    own = after.copy()
-    final = own if final_obs is after else final_obs.copy()
-    valid = None if valid is None else valid.copy()
-    return Step(state, own, final, reward.copy(), terminated.copy(), truncated.copy(), valid)
+    _require_flags("terminated", terminated, n, where)
+    _require_flags("truncated", truncated, n, where)
+    if valid is not None:
+        _require_flags("valid", valid, n, where)
 
 
 def require_numbers(what: str, array: Array, shape: tuple[int, ...], where: str) -> None:
