@@ -133,9 +133,9 @@ def _like_state(gradient: Any, **slots: Any) -> list[Vector]:
 
 
 def _blend(decay: float, old: Vector, weight: float, new: Vector) -> Vector:
-    """Return decay·old + weight·new."""
-    blend: Vector = new * weight
-    blend += old * decay
+    """Return decay·old + weight·new in their dtype, which a huge factor must not widen."""
+    blend: Vector = np.multiply(new, weight, dtype=new.dtype)
+    blend += np.multiply(old, decay, dtype=old.dtype)
     return blend
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import secrets
 import signal
 import time
 import traceback
@@ -56,7 +58,8 @@ def workers(make: Make, blank: Shared, n_workers: int, timeout: float) -> Iterat
     context = get_context("spawn")
     tickets = context.Value("q", 0)
     with ExitStack() as stack:
-        memory = SharedMemory(create=True, size=n_bytes(blank))
+        name = f"pgref-{os.getpid()}-{secrets.token_hex(4)}"  # says whose it is, should it ever be left
+        memory = SharedMemory(name, create=True, size=n_bytes(blank))
         stack.callback(_free, memory)
         hands: list[Hand] = []
         stack.callback(_end, hands, tickets)

@@ -5,7 +5,12 @@ import os
 
 import pytest
 
-EXTRAS = {"gymnasium": "gym"}  # what to install for a package that is no peer
+EXTRAS = {
+    "gymnasium": "gym",
+    "matplotlib": "plot",
+    "tensorboardX": "tb",
+    "tqdm": "progress",
+}  # what to install for a package that is no peer
 
 
 @pytest.fixture(scope="session")
