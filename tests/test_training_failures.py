@@ -150,6 +150,10 @@ STEPS = {
         whole(obs=lambda o: o * 1j), ArgumentTypeError, "observation" + REAL + "dtype complex128"),
     "observations are bools": (
         whole(obs=lambda o: o > 0), ArgumentTypeError, "observation" + REAL + "dtype bool"),
+    "observations of another precision": (
+        whole(final_obs=lambda o: o.astype(np.longdouble)),
+        ArgumentTypeError, r"observations at step \d+ must be float64 like those before, got",
+    ),
     "terminated is numbers": (
         whole(terminated=lambda x: x + 0), ArgumentTypeError, "terminated" + BOOLS + "dtype int64"),
     "truncated is None": (
