@@ -116,7 +116,7 @@ def require_finite(name: str, array: Array) -> Array:
 def require_choices(choices: Array, n: int) -> Array:
     """Return int64 choices [N] once all are known to lie in 0 … n − 1, else raise ArgumentError."""
     unsigned = choices.view(np.uint64)  # as which a negative number is a large one
-    if np.maximum.reduce(unsigned) >= n:
+    if unsigned.item(unsigned.argmax()) >= n:
         raise ArgumentError(f"action {choices[(unsigned >= n).argmax()]} not in Discrete({n})")
     return choices
 
@@ -206,7 +206,12 @@ def _converted(name: str, value: Any, array: Array, kind: str) -> Array:
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    return len(shape) == len(wanted) and all(n in (None, m) for n, m in zip(wanted, shape, strict=True))
+    if len(shape) != len(wanted):
+        return False
+    for n, m in zip(wanted, shape, strict=True):  # a generator would take thrice as long, in every pass
+        if n is not None and n != m:
+            return False
+    return True
 
 
 def _require_exact(name: str, array: Array, dtype: Any) -> None:

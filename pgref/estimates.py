@@ -143,14 +143,18 @@ def normalise_advantages(advantages: Array) -> NormalisedAdvantages:
     """
     given = as_array("advantages", advantages, (None,) * np.ndim(advantages))
     _require_samples(given)
-    largest, exponent = math.frexp(max(given.max(), -given.min()))  # largest · 2^exponent
-    scaled = np.ldexp(given.astype(np.float64), -exponent)  # exact, and no square over- or underflows
-    centred = scaled - scaled.sum() / scaled.size
-    if max(centred.max(), -centred.min()) <= CONSTANT * float(np.finfo(given.dtype).eps) * largest:
+    largest, exponent = math.frexp(_largest(given))  # largest · 2^exponent
+    centred = np.ldexp(given.astype(np.float64), -exponent)  # exact, and no square over- or underflows
+    centred -= np.add.reduce(centred, None) / centred.size
+    if _largest(centred) <= CONSTANT * float(np.finfo(given.dtype).eps) * largest:
         return NormalisedAdvantages(np.zeros_like(given), "degenerate_advantages")
-    centred -= centred.sum() / centred.size  # what the rounding of the first mean left behind
+    centred -= np.add.reduce(centred, None) / centred.size  # what the rounding of the first mean left behind
     std = math.sqrt(np.vdot(centred, centred) / centred.size)
     return NormalisedAdvantages((centred / std).astype(given.dtype), "normalised")
+
+
+def _largest(array: Array) -> float:
+    return float(np.maximum.reduce(np.abs(array), None))
 
 
 def _targets(rewards: Matrix, next_values: Matrix, terminated: Matrix, discount: float) -> Matrix:

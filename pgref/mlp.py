@@ -120,8 +120,9 @@ class MLP:
             ArgumentTypeError, ShapeError, NonFiniteError: θ or the observations are not usable.
             ArgumentError: no observation.
         """
-        run = self._at(as_parameters("theta", theta, self.n_params), scratch(work))(obs)
-        return Linearization(run.value, run.jvp, run.vjp)
+        theta, obs = as_parameters("theta", theta, self.n_params), self._batch(obs)
+        run = self._pass(theta, len(obs), scratch(work))
+        return Linearization(run.forward(obs), run.jvp, run.vjp)
 
     def forward(self, theta: Vector, work: Workspace | None = None) -> Callable[[Array], Array]:
         """Return observations [N, D] ↦ outputs [N, K] at a θ that is checked here, once, and not copied.
@@ -129,23 +130,26 @@ class MLP:
         Raises:
             As `linearize`, for θ at once and for observations when they come.
         """
-        run = self._at(as_parameters("theta", theta, self.n_params), scratch(work))
-        return lambda obs: run(obs).value
+        theta, new = as_parameters("theta", theta, self.n_params), scratch(work)
+        passes: dict[int, _Pass] = {}  # one for each N, since acting asks again and again
 
-    def _at(self, theta: Vector, new: Scratch) -> Callable[[Array], _Pass]:
-        layers, dtype = self.layers(theta), theta.dtype
+        def forward(obs: Array) -> Array:
+            obs = self._batch(obs)
+            run = passes.get(len(obs)) or self._pass(theta, len(obs), new)
+            if work:
+                passes[len(obs)] = run
+            return run.forward(obs)
 
-        def run(obs: Array) -> _Pass:
-            obs = as_batch("observations", obs, (None, self.sizes[0]))
-            inputs = [new(f"input {i}", (len(obs), len(w)), dtype) for i, w in enumerate(layers)]
-            inputs[0][:, :-1], inputs[0][:, -1] = in_precision("observations", obs, theta.real.dtype), 1
-            value = new("value", (len(obs), self.n_outputs), dtype)
-            done = _Pass(self, theta, layers, inputs, value, new, [])
-            done.forward()
-            require_finite("network output", value)
-            return done
+        return forward
 
-        return run
+    def _batch(self, obs: Array) -> Array:
+        return as_batch("observations", obs, (None, self.sizes[0]))
+
+    def _pass(self, theta: Vector, n: int, new: Scratch) -> _Pass:
+        layers = self.layers(theta)
+        inputs = [new(f"input {i}", (n, len(w)), theta.dtype) for i, w in enumerate(layers)]
+        inputs[0][:, -1] = 1
+        return _Pass(self, theta, layers, inputs, new("value", (n, self.n_outputs), theta.dtype), new, [], [])
 
 
 class _Pass(NamedTuple):
@@ -157,23 +161,28 @@ class _Pass(NamedTuple):
     inputs: list[Array]  # [N, in + 1] for each layer, the last column 1
     value: Array  # [N, K]
     new: Scratch
+    products: list[tuple[Array, Array, Array]]  # input, layer, output of each block of rows; empty at first
     slopes: list[Array]  # φ′ [N, width + 1] of the hidden layers; empty until wanted, since acting never is
 
     def blocks(self) -> list[slice]:
         return [slice(i, i + BLOCK) for i in range(0, len(self.value), BLOCK)]
 
-    def forward(self) -> None:
+    def forward(self, obs: Array) -> Array:
         activation = ACTIVATIONS[self.network.activation]
-        with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the value
+        if not self.products:
             for block in self.blocks():
-                x = self.inputs[0][block]
-                for w, h in zip(self.layers, self.inputs[1:], strict=False):
-                    h = h[block]
-                    np.matmul(x, w, out=h[:, :-1])
-                    h[:, -1] = activation.one
-                    activation.apply(h)
-                    x = h
-                np.matmul(x, self.layers[-1], out=self.value[block])
+                for x, w, y in zip(self.inputs, self.layers, [*self.inputs[1:], self.value], strict=True):
+                    self.products.append((x[block], w, y[block]))
+        self.inputs[0][:, :-1] = in_precision("observations", obs, self.theta.real.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # looked at below
+            for x, w, y in self.products:
+                if w is self.layers[-1]:
+                    np.matmul(x, w, out=y)
+                else:
+                    np.matmul(x, w, out=y[:, :-1])
+                    y[:, -1] = activation.one
+                    activation.apply(y)
+        return require_finite("network output", self.value)
 
     def hidden_slopes(self) -> list[Array]:
         if not self.slopes:
@@ -188,10 +197,11 @@ class _Pass(NamedTuple):
             part = self.new("vjp of a block", total.shape, total.dtype) if block.start else total
             grads, d = self.network.layers(part), u[block]
             for i in reversed(range(len(grads))):
-                np.dot(self.inputs[i][block].T, d, out=grads[i])
+                product = np.matmul if d.shape[1] > 1 else np.dot  # which alone stays in BLAS for one column
+                product(self.inputs[i][block].T, d, out=grads[i])
                 if i:  # through Wᵀ and φ′ to the layer below; the constant's column leads nowhere
                     back = self.new(f"back {i}", (len(d), len(grads[i])), total.dtype)
-                    np.dot(d, self.layers[i].T, out=back)  # matmul leaves BLAS where d has one column
+                    product(d, self.layers[i].T, out=back)
                     back *= slopes[i - 1][block]
                     d = back[:, :-1]
             if block.start:

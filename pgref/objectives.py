@@ -9,6 +9,7 @@ Imports NumPy only; knows nothing of environments or optimisers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -19,9 +20,15 @@ from pgref.policy import Policy, Scores
 
 
 class ClippedStep(NamedTuple):
-    """What one pass over a batch gives PPO: where to go, and the evidence of how far it has gone."""
+    """What one pass over a batch gives PPO: where to go, and on demand how far it has gone."""
 
     gradient: Vector  # [P] ∇[clipped + c·entropy_bonus]
+    evidence: Callable[[], Evidence]  # to be asked for before the workspace is used again
+
+
+class Evidence(NamedTuple):
+    """How far π_θ is from π_old on a batch."""
+
     value: float  # `clipped`, without the bonus
     entropy: float  # `entropy_bonus`, in nats
     kl: float  # (1/N) Σ [r − 1 − log r] ≥ 0, in nats: an unbiased estimate of KL(π_old ‖ π_θ)
@@ -92,7 +99,7 @@ def clipped(
     Source: Schulman et al. 2017, eq. 7.
     """
     clip, r = positive("clip", clip), _ratio_terms(policy, theta, batch, work)
-    return _mean(_clipped(r, clip)[0])
+    return _clipped_mean(r, clip)
 
 
 def clipped_grad(
@@ -100,7 +107,7 @@ def clipped_grad(
 ) -> Vector:
     """Return the gradient of `clipped`, [P]: exactly zero from every sample whose clip is active."""
     clip, r = positive("clip", clip), _ratio_terms(policy, theta, batch, work)
-    return r.scores.score_sum(_clipped(r, clip)[1])
+    return r.scores.score_sum(_clipped_weights(r, clip))
 
 
 def clipped_step(
@@ -112,21 +119,24 @@ def clipped_step(
     entropy: float = 0.0,
     work: Workspace | None = None,
 ) -> ClippedStep:
-    """Return `clipped_grad` + c·`entropy_bonus_grad`, c = `entropy` ≥ 0, and the evidence of the same pass.
+    """Return `clipped_grad` + c·`entropy_bonus_grad`, c = `entropy` ≥ 0, with the evidence of the same pass.
 
     Source: Schulman et al. 2017, eq. 9 without its value loss; Schulman (2020), "Approximating KL
     divergence", for the estimator of the KL divergence.
     """
     clip, entropy = positive("clip", clip), non_negative("entropy", entropy)
     r = _ratio_terms(policy, theta, batch, work)
-    terms, weights = _clipped(r, clip)
-    return ClippedStep(
-        gradient=r.scores.gradient(weights, entropy / len(terms)),
-        value=_mean(terms),
-        entropy=_mean(r.scores.entropy()),
-        kl=_mean(np.expm1(r.log_ratios) - r.log_ratios),
-        clip_fraction=_mean(np.abs(r.ratios - 1) > clip),
-    )
+
+    def evidence() -> Evidence:
+        return Evidence(
+            value=_clipped_mean(r, clip),
+            entropy=_mean(r.scores.entropy()),
+            kl=_mean(np.expm1(r.log_ratios) - r.log_ratios),
+            clip_fraction=_mean(np.abs(r.ratios - 1) > clip),
+        )
+
+    weights = _clipped_weights(r, clip)
+    return ClippedStep(r.scores.gradient(weights, entropy / len(weights)), evidence)
 
 
 def kl_penalised(
@@ -205,14 +215,20 @@ def _like(name: str, array: Array, log_prob: Array) -> Array:
     return in_precision(name, as_array(name, array, log_prob.shape), log_prob.real.dtype)
 
 
-def _clipped(r: _RatioTerms, clip: float) -> tuple[Array, Array]:
-    """Return min(r Â, clip(r, 1 − ε, 1 + ε) Â) [N], and what each ∇log π counts in the gradient of its mean.
+def _clipped_mean(r: _RatioTerms, clip: float) -> float:
+    """Return the mean of min(r Â, clip(r, 1 − ε, 1 + ε) Â), which is min(r Â, Â + ε|Â|)."""
+    edge = _edge(r, clip)
+    return _mean(np.where(r.terms.real > edge, edge, r.terms))
 
-    The minimum is that of r Â and Â + ε|Â|; a sample that the second holds counts nothing.
-    """
-    edge = r.advantages + clip * np.abs(r.advantages)
-    held = r.terms.real > edge
-    return np.where(held, edge, r.terms), np.where(held, 0, r.terms) / len(edge)
+
+def _clipped_weights(r: _RatioTerms, clip: float) -> Array:
+    """Return what each ∇log π counts in the gradient of that mean [N]: nothing where the clip is active."""
+    return np.where(r.terms.real > _edge(r, clip), 0, r.terms) / len(r.terms)
+
+
+def _edge(r: _RatioTerms, clip: float) -> Array:
+    edge: Array = r.advantages + clip * np.abs(r.advantages)
+    return edge
 
 
 def _mean(terms: Array) -> float:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from pgref.arrays import Array, as_array, count, require_choices
+from pgref.arrays import Array, Vector, as_array, count, require_choices
 from pgref.errors import ArgumentError, ArgumentTypeError
 
 
@@ -59,6 +60,11 @@ class Box:
         """How many numbers a vector holds."""
         return len(self.low)
 
+    @cached_property
+    def bounds(self) -> tuple[Vector, Vector]:
+        """Both bounds as vectors [d], ready for use."""
+        return np.array(self.low), np.array(self.high)
+
 
 Space: TypeAlias = "Discrete | MultiDiscrete | Box"
 
@@ -82,4 +88,4 @@ def as_actions(space: Space, actions: Any, n: int) -> Array:
 
 def clipped(space: Space, actions: Array) -> Array:
     """Return the actions as they go through an environment's door: a copy, inside the Box if it is one."""
-    return np.clip(actions, space.low, space.high) if isinstance(space, Box) else actions.copy()
+    return actions.clip(*space.bounds) if isinstance(space, Box) else actions.copy()

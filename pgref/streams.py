@@ -13,9 +13,13 @@ import numpy as np
 from pgref.arrays import Array, Matrix, Vector, count
 from pgref.errors import ArgumentError
 
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 ENVIRONMENTS, PREDICTIONS = 2**31, 2**31 + 1  # where paths begin that no number of updates leads to
-MULTIPLIERS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+# as arrays, since NumPy converts a number at every call, longer than it takes to work through a short row
+GOLDEN, LAST, SPARE = (np.array(n, np.uint64) for n in (0x9E3779B97F4A7C15, 31, 11))
+ROUNDS = tuple(  # a shift and a multiplier each
+    (np.array(shift, np.uint64), np.array(multiplier, np.uint64))
+    for shift, multiplier in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+)
 
 
 def new_seed(rng: Any) -> int:
@@ -49,11 +53,13 @@ def uniforms(keys: Vector, clock: Vector, n: int) -> Matrix:
     """
     start = _mixed(keys + GOLDEN * clock.astype(np.uint64))
     bits = _mixed(start + GOLDEN * np.arange(1, n + 1, dtype=np.uint64)[:, None])
-    return (bits >> np.uint64(11)) * 2.0**-53
+    return (bits >> SPARE) * 2.0**-53
 
 
 def _mixed(z: Array) -> Array:
-    z = (z ^ (z >> np.uint64(30))) * MULTIPLIERS[0]
-    z = (z ^ (z >> np.uint64(27))) * MULTIPLIERS[1]
-    mixed: Array = z ^ (z >> np.uint64(31))
-    return mixed
+    """Return z mixed, in its own memory."""
+    for shift, multiplier in ROUNDS:
+        z ^= z >> shift
+        z *= multiplier
+    z ^= z >> LAST
+    return z

@@ -27,6 +27,12 @@ class Networks:
     dtype: str = knob(
         "float32", one_of("float32", "float64"), "precision of θ, ψ and all that is made of them"
     )
+    hidden_layers: float = knob(
+        1.0,
+        positive,
+        "factor on the first weights of the hidden layers, √2 for relu",
+        source="He et al. 2015",
+    )
     last_layer: float = knob(
         1.0,
         positive,
@@ -71,15 +77,20 @@ def first_weights(task: Task, networks: Networks, rng: np.random.Generator) -> V
     """Draw the first weights [P + Q].
 
     Raises:
-        NonFiniteError: `last_layer` or `log_std` is too large for the dtype.
+        NonFiniteError: a factor or `log_std` is too large for the dtype.
     """
     theta, psi = task.policy.init(rng), task.critic.init(rng)
-    network: Any = task.policy.network
-    if isinstance(network, WithFreeOutputs):
-        theta[network.network.n_params :] = networks.log_std
-        network = network.network
-    if isinstance(network, MLP):
-        network.layers(theta)[-1][...] *= networks.last_layer
+    actor: Any = task.policy.network
+    if isinstance(actor, WithFreeOutputs):
+        theta[actor.network.n_params :] = networks.log_std
+        actor = actor.network
+    with np.errstate(over="ignore"):  # looked at below
+        for network, weights in ((actor, theta), (task.critic.network, psi)):
+            if isinstance(network, MLP):
+                for layer in network.layers(weights)[:-1]:
+                    layer *= networks.hidden_layers
+        if isinstance(actor, MLP):
+            actor.layers(theta)[-1][...] *= networks.last_layer
     return in_precision("first weights", np.concatenate([theta, psi]), np.dtype(networks.dtype))
 
 

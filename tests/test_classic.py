@@ -83,6 +83,29 @@ def test_the_pole_falls_the_way_it_leans_and_the_push_tips_it_back():
     np.testing.assert_array_equal(np.sign(v[2:]), [-1, 1])
 
 
+@given(seeds)
+def test_a_pole_in_single_precision_moves_as_one_in_double_but_for_rounding(seed):
+    rng = np.random.default_rng(seed)
+    d = other_constants(CartPole(), rng, "gravity", "cart_mass", "pole_mass", "half_length", "force", "dt")
+    single = replace(d, dtype="float32")
+    draws, actions = rng.random((4, N)), rng.integers(0, 2, N)
+    x = single.start(draws) * 20  # angles up to 57°, rates up to 1 rad/s
+    np.testing.assert_array_equal(single.start(draws), d.start(draws).astype(np.float32))
+    moved, wanted = single.move(x, actions, NONE), d.move(x.astype(float), actions, NONE)
+    assert moved.x.dtype == np.float32
+    # half a unit of the sum, below 1 + change, and a dozen halves of the change
+    change = abs(wanted.x - x).max(axis=1, keepdims=True)
+    assert (abs(moved.x - wanted.x) <= np.finfo(np.float32).eps * (1 + 7 * change)).all()
+    np.testing.assert_array_equal(single.observe(moved.x), moved.x.T)
+    assert moved.reward.dtype == np.float64
+
+
+@pytest.mark.parametrize("dtype", ["float16", "f4", "", None, np.float32, 4, ["float32"]])
+def test_a_pole_in_another_precision_is_refused(dtype):
+    with pytest.raises(ArgumentError, match="dtype must be 'float64' or 'float32', got"):
+        CartPole(dtype=dtype)
+
+
 # --- Pendulum ---------------------------------------------------------------------------------------------
 
 

@@ -58,8 +58,8 @@ KIND_OF = {
     for kind, names in {
         "whole": "n_envs n_steps n_workers segments critic_epochs critic_minibatch epochs minibatch products "
         "tries anneal_over",
-        "positive": "last_layer step critic_step critic_weight max_norm kl_limit clip penalty kl_target "
-        "clip_values kl_stop timeout",
+        "positive": "hidden_layers last_layer step critic_step critic_weight max_norm kl_limit clip penalty "
+        "kl_target clip_values kl_stop timeout",
         "non-negative": "entropy damping",
         "unit": "discount trace",
         "below one": "shrink",

@@ -15,7 +15,7 @@ from pgref.envs.acrobot import Acrobot
 from pgref.envs.cartpole import CartPole
 from pgref.envs.mountain_car import MountainCarContinuous
 from pgref.envs.pendulum import Pendulum
-from pgref.envs.protocol import Episodic, Moved
+from pgref.envs.protocol import LONG, Episodic, Moved, as_rows
 from pgref.errors import ArgumentError, ArgumentTypeError, NonFiniteError, ShapeError
 from pgref.spaces import Box, Discrete, clipped
 
@@ -46,6 +46,7 @@ class Counter:
 ENVIRONMENTS = [
     Episodic("CartPole-v1", CartPole(), 500),
     Episodic("CartPole-v1", CartPole(), 7),
+    Episodic("CartPole-float32", CartPole(dtype="float32"), 500),
     Episodic("Pendulum-v1", Pendulum(), 20),
     Episodic("Acrobot-v1", Acrobot(), 11),
     Episodic("MountainCarContinuous-v0", MountainCarContinuous(), 15),
@@ -112,7 +113,7 @@ def test_many_environments_are_single_ones_bit_for_bit(env, n, t, seed):
 
 
 @every_environment
-@pytest.mark.parametrize("n", [64, 1000])
+@pytest.mark.parametrize("n", [64, LONG + 76])
 def test_no_bit_depends_on_how_many_step_at_once(env, n):
     # long rows go through vector instructions, short ones need not
     rng = np.random.default_rng(4)
@@ -213,6 +214,16 @@ def test_every_draw_is_the_keys_number_for_its_time():
     assert (began > 0).all()
 
 
+@pytest.mark.parametrize("n", [1, LONG - 1, LONG, LONG + 1])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_are_the_columns_in_single_precision_however_many_there_are(n, dtype):
+    x = np.random.default_rng(n).normal(size=(3, n)).astype(dtype)
+    rows = as_rows(x)
+    assert rows.flags.c_contiguous
+    assert not np.shares_memory(rows, x)
+    assert_equal(rows, x.T.astype(np.float32))
+
+
 # --- arguments --------------------------------------------------------------------------------------------
 
 
@@ -310,6 +321,6 @@ def test_vectors_beyond_the_box_lead_where_their_clipped_ones_lead(dynamics):
 @pytest.mark.parametrize("dynamics", [CartPole(), Pendulum(), Acrobot()], ids=lambda d: type(d).__name__)
 @pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf, "1", None])
 def test_constants_of_physics_are_positive_and_finite(dynamics, value):
-    for name in (field.name for field in fields(dynamics)):
+    for name in (field.name for field in fields(dynamics) if field.name != "dtype"):
         with pytest.raises(ArgumentError, match=f"{name} must be positive and finite, got"):
             replace(dynamics, **{name: value})

@@ -86,7 +86,7 @@ def test_weights_split_into_views():
 def test_defaults_are_those_of_most_papers():
     networks = Networks()
     assert (networks.hidden, networks.activation, networks.dtype) == ((64, 64), "tanh", "float32")
-    assert (networks.last_layer, networks.log_std) == (1.0, 0.0)
+    assert (networks.hidden_layers, networks.last_layer, networks.log_std) == (1.0, 1.0, 0.0)
     assert make_task(CARTPOLE, networks).policy.network == MLP((4, 64, 64, 2), "tanh")
 
 
@@ -108,6 +108,20 @@ def test_the_last_layer_of_the_policy_alone_is_scaled(env, hidden):
     z = task.policy.network.linearize(task.split(after)[0], obs).value
     wide = task.policy.network.linearize(task.split(before)[0], obs).value
     np.testing.assert_allclose(z[:, : mlp.n_outputs], 0.01 * wide[:, : mlp.n_outputs], rtol=1e-12)
+
+
+@pytest.mark.parametrize("env", [CARTPOLE, PENDULUM], ids=["CartPole", "Pendulum"])
+def test_the_hidden_layers_of_policy_and_critic_are_scaled_and_nothing_else(env):
+    plain, wide = (Networks(dtype="float64", hidden_layers=f) for f in (1.0, 2.0))
+    task = make_task(env, plain)
+    before, after = task.split(weights(task, plain)), task.split(weights(task, wide))
+    policy = getattr(task.policy.network, "network", task.policy.network)
+    for mlp, narrow, scaled in zip((policy, task.critic.network), before, after, strict=True):
+        *hidden, last = zip(mlp.layers(narrow[: mlp.n_params]), mlp.layers(scaled), strict=True)
+        assert len(hidden) == 2
+        assert all((2 * one == other).all() for one, other in hidden)
+        np.testing.assert_array_equal(*last)
+        np.testing.assert_array_equal(narrow[mlp.n_params :], scaled[mlp.n_params :])
 
 
 def test_log_std_is_that_of_every_action_and_of_nothing_else():
@@ -143,7 +157,7 @@ def test_first_weights_have_the_dtype_asked_for_and_the_same_numbers(dtype):
 
 
 def test_first_weights_that_their_dtype_cannot_hold_are_refused():
-    for networks in (Networks(log_std=1e39), Networks(last_layer=1e42)):
+    for networks in (Networks(log_std=1e39), Networks(last_layer=1e42), Networks(hidden_layers=1e42)):
         task = make_task(PENDULUM, networks)
         with pytest.raises(NonFiniteError, match=r"first weights must be finite, got -?inf at index"):
             weights(task, networks)

@@ -139,13 +139,15 @@ def climb(
     for epoch in range(config.epochs):
         seen = []
         for rows in minibatches(len(old), config.minibatch, rng):
-            part = Samples(*(array[rows] for array in batch))
+            part = Samples(*(array.take(rows, 0) for array in batch))
             theta, psi = task.split(weights)
             actor = actor_step(task, config, theta, theta_old, part, old[rows], state.penalty, factor, work)
             g_psi, loss = critic_gradient(task, config, psi, part, work)
-            seen.append(Seen(actor.kl, actor.clip_fraction, actor.entropy, loss))
-            if config.kl_stop is not None and actor.kl > config.kl_stop:
-                return Climbed(weights, slots, "stopped_on_kl", _mean(seen), norm, epoch + 1)
+            if config.kl_stop is not None or epoch + 1 == config.epochs:
+                evidence = actor.evidence()
+                seen.append(Seen(evidence.kl, evidence.clip_fraction, evidence.entropy, loss))
+                if config.kl_stop is not None and evidence.kl > config.kl_stop:
+                    return Climbed(weights, slots, "stopped_on_kl", _mean(seen), norm, epoch + 1)
             gradient = np.concatenate([actor.gradient, -config.critic_weight * g_psi])
             slots, weights, norm = step_both(config, slots, weights, gradient, n_theta, factor)
     return Climbed(weights, slots, status, _mean(seen), norm, config.epochs)

@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from pgref.arrays import Array, Matrix, Vector
-from pgref.envs.protocol import Moved, require_positive_fields
+from pgref.envs.protocol import Moved, as_rows, require_positive_fields
 from pgref.spaces import Box, Discrete
 
 
@@ -74,7 +74,7 @@ class Acrobot:
 
     def observe(self, x: Matrix) -> Array:
         (cos_1, cos_2), (sin_1, sin_2) = np.cos(x[:2]), np.sin(x[:2])
-        return np.array((cos_1, sin_1, cos_2, sin_2, *x[2:])).T.astype(np.float32, order="C")
+        return as_rows(np.array((cos_1, sin_1, cos_2, sin_2, *x[2:])))
 
     def _rates(self, x: Matrix, torque: Vector) -> Matrix:
         """Return the time derivative of x: H(q)·q̈ + h(q, q̇) = (0, torque), solved for q̈."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 
 from pgref.arrays import Array, Matrix
-from pgref.envs.protocol import Moved, require_positive_fields
+from pgref.envs.protocol import Moved, as_rows, require_positive_fields
+from pgref.errors import ArgumentError
 from pgref.spaces import Box, Discrete
 
 
@@ -30,13 +32,16 @@ class CartPole:
     most_position: float = 2.4  # m, beyond it the episode is lost
     most_angle: float = 12 * 2 * math.pi / 360  # rad, likewise
     most_start: float = 0.05  # each variable starts within ± this
+    dtype: str = "float64"  # of the state; "float32" steps many at once twice as fast, in bits of its own
 
     action_space: ClassVar[Discrete] = Discrete(2)
     start_draws: ClassVar[int] = 4
     step_draws: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
-        require_positive_fields(self)
+        require_positive_fields(self, but="dtype")
+        if self.dtype not in ("float64", "float32"):
+            raise ArgumentError(f"dtype must be 'float64' or 'float32', got {self.dtype!r}")
 
     @property
     def obs_space(self) -> Box:
@@ -44,19 +49,40 @@ class CartPole:
         high = (2 * self.most_position, math.inf, 2 * self.most_angle, math.inf)
         return Box(tuple(-h for h in high), high)
 
+    @cached_property
+    def _ready(self) -> tuple[Array, ...]:
+        """The constants of a move as arrays: NumPy converts a number at every call, longer than it adds."""
+        numbers = (
+            (-self.force, self.force),
+            self.gravity,
+            self.pole_mass + self.cart_mass,
+            self.pole_mass,
+            self.pole_mass * self.half_length,
+            self.half_length,
+            4 / 3,
+            self.dt,
+            self.most_position,
+            self.most_angle,
+        )
+        return tuple(np.array(number, self.dtype) for number in numbers)
+
     def start(self, draws: Matrix) -> Matrix:
-        return -self.most_start + 2 * self.most_start * draws
+        return (-self.most_start + 2 * self.most_start * draws).astype(self.dtype, copy=False)
 
     def move(self, x: Matrix, actions: Array, draws: Matrix) -> Moved:
+        forces, gravity, mass, pole_mass, moment, half_length, solid, dt, most_position, most_angle = (
+            self._ready
+        )
         _, velocity, angle, rate = x
-        mass, moment = self.pole_mass + self.cart_mass, self.pole_mass * self.half_length
         cos, sin = np.cos(angle), np.sin(angle)
-        push = (2 * self.force * actions - self.force + moment * rate**2 * sin) / mass
-        inertia = self.half_length * (4 / 3 - self.pole_mass * cos**2 / mass)
-        turn = (self.gravity * sin - cos * push) / inertia
-        x = x + self.dt * np.array((velocity, push - moment * turn * cos / mass, rate, turn))
-        lost = (np.abs(x[0]) > self.most_position) | (np.abs(x[2]) > self.most_angle)
-        return Moved(x, np.ones(len(lost)), lost)
+        push = (forces[actions] + moment * (rate * rate) * sin) / mass
+        turn = (gravity * sin - cos * push) / (half_length * (solid - pole_mass * (cos * cos) / mass))
+        new = np.array((velocity, push - moment * turn * cos / mass, rate, turn))
+        new *= dt
+        new += x
+        lost = np.abs(new[0]) > most_position
+        lost |= np.abs(new[2]) > most_angle
+        return Moved(new, np.ones(len(lost)), lost)
 
     def observe(self, x: Matrix) -> Array:
-        return x.T.astype(np.float32, order="C")
+        return as_rows(x)

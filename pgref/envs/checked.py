@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from pgref.arrays import Array, require_finite
 from pgref.envs.protocol import Step
 from pgref.errors import ArgumentTypeError, NonFiniteError, ShapeError
+
+REAL, FLAG = np.dtype(np.float64), np.dtype(np.bool_)
 
 
 def require_usable(step: Any, obs: Array, where: str) -> None:
@@ -20,6 +23,8 @@ def require_usable(step: Any, obs: Array, where: str) -> None:
     """
     if not isinstance(step, Step):
         raise ArgumentTypeError(f"step() must return a Step at {where}, got {type(step).__name__}")
+    if _plainly_usable(step, obs):
+        return
     _, after, final_obs, reward, terminated, truncated, valid = step
     n = obs.shape[:1]
     for observations in (final_obs,) if after is final_obs else (final_obs, after):
@@ -33,6 +38,28 @@ def require_usable(step: Any, obs: Array, where: str) -> None:
     _require_flags("truncated", truncated, n, where)
     if valid is not None:
         _require_flags("valid", valid, n, where)
+
+
+def _plainly_usable(step: Step, obs: Array) -> bool:
+    """Return whether all is as it mostly is; if not, a closer look says what is wrong, or that nothing is."""
+    _, after, final_obs, reward, terminated, truncated, valid = step
+    return bool(
+        valid is None
+        and type(after)
+        is type(final_obs)
+        is type(reward)
+        is type(terminated)
+        is type(truncated)
+        is np.ndarray
+        and after.dtype == final_obs.dtype == obs.dtype
+        and after.shape == final_obs.shape == obs.shape
+        and reward.dtype == REAL
+        and terminated.dtype == truncated.dtype == FLAG
+        and reward.shape == terminated.shape == truncated.shape == obs.shape[:1]
+        # each ∞ or NaN if one of the factors is
+        and math.isfinite(np.vdot(after, final_obs))
+        and math.isfinite(np.vdot(reward, reward))
+    )
 
 
 def require_numbers(what: str, array: Array, shape: tuple[int, ...], where: str) -> None:

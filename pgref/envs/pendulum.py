@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from pgref.arrays import Array, Matrix
-from pgref.envs.protocol import Moved, require_positive_fields
+from pgref.envs.protocol import Moved, as_rows, require_positive_fields
 from pgref.spaces import Box
 
 
@@ -63,4 +63,4 @@ class Pendulum:
         return Moved(np.array((angle + rate * self.dt, rate)), -cost, np.zeros(len(cost), bool))
 
     def observe(self, x: Matrix) -> Array:
-        return np.array((np.cos(x[0]), np.sin(x[0]), x[1])).T.astype(np.float32, order="C")
+        return as_rows(np.array((np.cos(x[0]), np.sin(x[0]), x[1])))

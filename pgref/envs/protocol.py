@@ -8,6 +8,7 @@ observation of the next episode by mistake.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,6 +17,9 @@ from pgref import streams
 from pgref.arrays import Array, Matrix, Vector, count, positive
 from pgref.errors import ArgumentError, ArgumentTypeError
 from pgref.spaces import Space, as_actions
+
+ONE = np.array(1)  # as an array, since NumPy converts a number at every call
+LONG = 1024  # environments from which on columns are written faster than rows
 
 
 class Step(NamedTuple):
@@ -70,14 +74,25 @@ class Dynamics(Protocol):
     def observe(self, x: Matrix) -> Array: ...
 
 
-def require_positive_fields(description: Any) -> None:
+def require_positive_fields(description: Any, but: str = "") -> None:
     """Require every constant of a description of dynamics to be a positive, finite number.
 
     Raises:
-        ArgumentError: one is not; the message names it.
+        ArgumentError: one is not; the message names it. The field `but` is none of them.
     """
     for field in fields(description):
-        positive(field.name, getattr(description, field.name))
+        if field.name != but:
+            positive(field.name, getattr(description, field.name))
+
+
+def as_rows(x: Matrix) -> Matrix:
+    """Return the columns of x [n, E] as the rows of a float32 matrix [E, n]."""
+    if x.shape[1] < LONG:
+        return x.T.astype(np.float32, order="C")
+    rows = np.empty(x.shape[::-1], np.float32)
+    for column, variable in zip(rows.T, x, strict=True):
+        column[:] = variable
+    return rows
 
 
 class EpisodicState(NamedTuple):
@@ -108,6 +123,10 @@ class Episodic:
     def action_space(self) -> Space:
         return self.dynamics.action_space
 
+    @cached_property
+    def _limit(self) -> Array:
+        return np.array(self.time_limit)
+
     def reset(self, keys: Vector) -> tuple[EpisodicState, Array]:
         """Return the state and the observations of as many environments as there are keys [E].
 
@@ -132,17 +151,17 @@ class Episodic:
                 have.
         """
         x, steps, clock, keys = state
-        actions = as_actions(self.action_space, actions, len(keys))
-        clock, steps = clock + 1, steps + 1
+        actions = as_actions(self.dynamics.action_space, actions, len(keys))
+        clock, steps = clock + ONE, steps + ONE
         draws = streams.uniforms(keys, clock, self.dynamics.step_draws) if self.dynamics.step_draws else x[:0]
         x, reward, terminated = self.dynamics.move(x, actions, draws)
-        truncated = steps >= self.time_limit
+        truncated = steps >= self._limit
         final_obs = obs = self.dynamics.observe(x)
         ended = (terminated | truncated).nonzero()[0]
         if ended.size:
+            starts = self._starts(keys[ended], clock[ended])
             x, obs = x.copy(), obs.copy()
-            x[:, ended], steps[ended] = self._starts(keys[ended], clock[ended]), 0
-            obs[ended] = self.dynamics.observe(x[:, ended])
+            x[:, ended], steps[ended], obs[ended] = starts, 0, self.dynamics.observe(starts)
         return Step(EpisodicState(x, steps, clock, keys), obs, final_obs, reward, terminated, truncated)
 
     def _starts(self, keys: Vector, clock: Vector) -> Matrix:
