@@ -38,6 +38,9 @@ def add_commands(commands: Any) -> None:
     run.add_argument("--eval-every", type=int, metavar="N", help="evaluate every N steps as well")
     run.add_argument("--checkpoint-every", type=int, metavar="N", help="save every N steps as well")
     run.add_argument("--tensorboard", action="store_true", help="also write FOLDER/tensorboard")
+    run.add_argument(
+        "--preset", metavar="NAME", help="settings and steps for a purpose: fast, to be solved soon"
+    )
     run.add_argument("--config", metavar="FILE.json", help="an object of settings, over the tuned ones")
     run.add_argument(
         "-p",
@@ -173,14 +176,17 @@ def list_algorithms(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> Any:
     """Return the run that is asked for, begun or to be gone on with."""
-    from pgref import runs
+    from pgref import presets, runs
     from pgref.plans import agent_class
 
     algorithm, env, seed = agent_class(arguments.algorithm).algorithm, arguments.env, arguments.seed or 0
     folder = Path(arguments.out or f"runs/{algorithm}-{re.sub('[^A-Za-z0-9_.-]', '_', env)}-{seed}")
-    settings, every = _settings(arguments), arguments.eval_every
+    settings, every, budget = _settings(arguments), arguments.eval_every, STEPS
+    if arguments.preset is not None:
+        preset = presets.named(arguments.preset, algorithm, env)
+        settings, budget = {**preset.settings, **settings}, preset.steps
     if not arguments.resume or runs.is_new(folder):
-        steps = STEPS if arguments.steps is None else arguments.steps
+        steps = budget if arguments.steps is None else arguments.steps
         return runs.begin(folder, algorithm, env, steps, seed, settings, every)
     given = {"seed": arguments.seed, "eval_every": every}
     named = {name: value for name, value in given.items() if value is not None}

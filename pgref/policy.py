@@ -118,7 +118,9 @@ class Policy:
         self, theta: Vector, obs: Array, actions: Array, weights: Array, work: Workspace | None = None
     ) -> Vector:
         """Return Σ_n w_n ∇log π_θ(a_n|s_n), [P]."""
-        return self.scores(theta, obs, actions, work).score_sum(weights)
+        z, _, vjp = self.network.linearize(theta, obs, work)
+        actions = self.distribution.check_actions(actions, z)
+        return vjp(_weighted(self.distribution.log_prob_grad(z, actions), weights))
 
     def entropy(self, theta: Vector, obs: Array, work: Workspace | None = None) -> Array:
         """Return the entropy of π_θ(·|s), [N] in nats."""

@@ -8,7 +8,9 @@ they reach; where no source stands beside a row they were chosen by it.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
+
+from pgref.errors import ArgumentError
 
 REGRESSION = {"normalise_advantages": True, "trace": 0.97}  # of algorithms that fit the critic by itself
 WORKER = {
@@ -71,7 +73,48 @@ TABLE: dict[tuple[str, str], dict[str, Any]] = {
 # fmt: on
 
 
+class Preset(NamedTuple):
+    """Settings for a purpose, over the tuned ones."""
+
+    settings: dict[str, Any]
+    steps: int  # environment steps in all
+
+
+# fmt: off
+# name: algorithm and environment: "fast" is solved after the shortest time, start-up included
+NAMED: dict[str, dict[tuple[str, str], Preset]] = {
+    "fast": {
+        ("trpo", "CartPole"): Preset(
+            {
+                "n_envs": 16, "n_steps": 64, "discount": 0.98, "trace": 0.95, "damping": 0.01,
+                "critic_step": 3e-3, "critic_epochs": 5, "critic_minibatch": 256, "anneal_over": None,
+            },
+            27_000,
+        ),
+    }
+}
+# fmt: on
+
+
 def settings(algorithm: str, env: str) -> dict[str, Any]:
     """Return the tuned settings of an algorithm on an environment, by its name."""
-    name = re.sub(r"-v\d+$", "", env)
-    return {**TABLE.get((algorithm, "*"), {}), **TABLE.get((algorithm, name), {})}
+    return {**TABLE.get((algorithm, "*"), {}), **TABLE.get((algorithm, _name(env)), {})}
+
+
+def named(preset: str, algorithm: str, env: str) -> Preset:
+    """Return the preset of that name for an algorithm on an environment.
+
+    Raises:
+        ArgumentError: there is none of that name, or not for these two; the message says what there is.
+    """
+    if preset not in NAMED:
+        raise ArgumentError(f"preset must be one of {', '.join(NAMED)}, got {preset!r}")
+    rows = NAMED[preset]
+    if (algorithm, _name(env)) not in rows:
+        there = ", ".join(" ".join(row) for row in rows)
+        raise ArgumentError(f"preset {preset} is there for {there}, got {algorithm} {env}")
+    return rows[algorithm, _name(env)]
+
+
+def _name(env: str) -> str:
+    return re.sub(r"-v\d+$", "", env)

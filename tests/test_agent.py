@@ -466,6 +466,33 @@ def test_every_row_of_settings_is_a_valid_config_of_a_known_algorithm_and_enviro
     assert env == "*" or env in names.TABLE or "-v" in env
 
 
+@pytest.mark.parametrize(
+    ("name", "key"), [(name, key) for name, rows in presets.NAMED.items() for key in rows], ids=str
+)
+def test_every_named_preset_is_a_valid_config_of_a_known_algorithm_and_environment(name, key):
+    algorithm, env = key
+    preset = presets.named(name, algorithm, env)
+    assert preset == presets.named(name, algorithm, f"{env}-v1")
+    assert env in names.TABLE
+    assert type(preset.steps) is int
+    config = make_config(ALGORITHMS[algorithm].Config, presets.settings(algorithm, env) | preset.settings)
+    assert all(getattr(config, knob) == value for knob, value in preset.settings.items())
+
+
+def test_the_fast_preset_solves_cartpole():
+    preset = presets.named("fast", "trpo", "CartPole")
+    agents = [AGENTS["trpo"]("CartPole", rng=seed, **preset.settings) for seed in range(3)]
+    scores = [agent.learn(preset.steps).evaluate(100, rng=0).mean for agent in agents]
+    assert np.median(scores) >= 475
+
+
+def test_an_unknown_preset_is_said():
+    with pytest.raises(ArgumentError, match=r"^preset must be one of fast, got 'slow'$"):
+        presets.named("slow", "trpo", "CartPole")
+    with pytest.raises(ArgumentError, match=r"^preset fast is there for trpo CartPole.*, got vpg LQR$"):
+        presets.named("fast", "vpg", "LQR")
+
+
 def test_a_row_comes_over_the_general_one(monkeypatch):
     table = {("ppo", "*"): {"n_envs": 3, "epochs": 2}, ("ppo", "LQR"): {"epochs": 5}}
     monkeypatch.setattr(presets, "TABLE", table)

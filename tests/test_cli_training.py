@@ -130,9 +130,28 @@ def test_settings_come_from_flags_over_p_over_a_file_over_the_tuned_ones(tmp_pat
     assert plan.settings["normalise_advantages"] is True  # tuned
 
 
+def test_a_preset_gives_settings_and_steps_under_those_that_are_given(monkeypatch, capsys):
+    row = {("vpg", "ProbeMatch"): presets.Preset({"n_steps": 4, "trace": 0.5}, 30)}
+    monkeypatch.setitem(presets.NAMED, "short", row)
+    small = ("-p", "hidden=[4]", "-p", "n_envs=2", "--quiet", "--preset", "short")
+    command = ["train", "vpg", "ProbeMatch", *small]
+    assert cli.main([*command, "--out", "a"]) == 0
+    plan = plans.read("a")
+    assert (plan.steps, plan.settings["n_steps"], plan.settings["trace"]) == (30, 4, 0.5)
+    assert cli.main([*command, "--out", "b", "--steps", "16", "-p", "n_steps=8"]) == 0
+    plan = plans.read("b")
+    assert (plan.steps, plan.settings["n_steps"], plan.settings["trace"]) == (16, 8, 0.5)
+    assert cli.main([*command, "--out", "a", "--resume", "--steps", "40"]) == 0
+    assert runs.open_run("a").agent.state.steps == 40
+    assert cli.main([*command, "--out", "b", "--resume"]) == 2
+    assert "n_steps" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--preset", "slow"], "preset must be one of fast, got 'slow'"),
+        (["--preset", "fast"], "preset fast is there for"),
         (["-p", "stp=1"], "unknown setting 'stp'; there are activation, anneal_over"),
         (["-p", "step"], "-p must be given KEY=VALUE, got 'step'"),
         (["-p", "step=-1"], "step must be positive and finite, got -1"),
