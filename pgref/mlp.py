@@ -162,7 +162,7 @@ class _Pass(NamedTuple):
     value: Array  # [N, K]
     new: Scratch
     products: list[tuple[Array, Array, Array]]  # input, layer, output of each block of rows; empty at first
-    slopes: list[Array]  # φ′ [N, width + 1] of the hidden layers; empty until wanted, since acting never is
+    slopes: list[list[Array]]  # φ′ [rows, width + 1] of each block's hidden layers; empty until wanted
 
     def blocks(self) -> list[slice]:
         return [slice(i, i + BLOCK) for i in range(0, len(self.value), BLOCK)]
@@ -184,34 +184,37 @@ class _Pass(NamedTuple):
                     activation.apply(y)
         return require_finite("network output", self.value)
 
-    def hidden_slopes(self) -> list[Array]:
-        if not self.slopes:
-            for i, h in enumerate(self.inputs[1:]):
-                self.slopes.append(self.new(f"slope {i}", h.shape, h.dtype))
-                ACTIVATIONS[self.network.activation].slope(h, self.slopes[-1])
-        return self.slopes
+    def hidden_slopes(self, k: int) -> list[Array]:
+        """Return φ′ of block k, made when a product first comes to it, while its rows are in the cache."""
+        if k == len(self.slopes):
+            activations = [h[self.blocks()[k]] for h in self.inputs[1:]]
+            made = [self.new(f"slope {i} of {k}", h.shape, h.dtype) for i, h in enumerate(activations)]
+            for h, slope in zip(activations, made, strict=True):
+                ACTIVATIONS[self.network.activation].slope(h, slope)
+            self.slopes.append(made)
+        return self.slopes[k]
 
     def vjp(self, u: Array) -> Vector:
-        slopes, total = self.hidden_slopes(), self.new("vjp", self.theta.shape, self.theta.dtype)
-        for block in self.blocks():
+        total = self.new("vjp", self.theta.shape, self.theta.dtype)
+        for k, block in enumerate(self.blocks()):
             part = self.new("vjp of a block", total.shape, total.dtype) if block.start else total
-            grads, d = self.network.layers(part), u[block]
+            slopes, grads, d = self.hidden_slopes(k), self.network.layers(part), u[block]
             for i in reversed(range(len(grads))):
                 product = np.matmul if d.shape[1] > 1 else np.dot  # which alone stays in BLAS for one column
                 product(self.inputs[i][block].T, d, out=grads[i])
                 if i:  # through Wᵀ and φ′ to the layer below; the constant's column leads nowhere
                     back = self.new(f"back {i}", (len(d), len(grads[i])), total.dtype)
                     product(d, self.layers[i].T, out=back)
-                    back *= slopes[i - 1][block]
+                    back *= slopes[i - 1]
                     d = back[:, :-1]
             if block.start:
                 total += part
         return total
 
     def jvp(self, v: Vector) -> Array:
-        slopes, out = self.hidden_slopes(), self.new("jvp", self.value.shape, self.value.dtype)
-        for block in self.blocks():
-            d, rows = out[:0], len(self.value[block])
+        out = self.new("jvp", self.value.shape, self.value.dtype)
+        for k, block in enumerate(self.blocks()):
+            slopes, d, rows = self.hidden_slopes(k), out[:0], len(self.value[block])
             for i, (w, dw) in enumerate(zip(self.layers, self.network.layers(v), strict=True)):
                 last = i == len(self.layers) - 1
                 ahead = out[block] if last else self.new(f"ahead {i}", (rows, w.shape[1]), out.dtype)
@@ -219,6 +222,6 @@ class _Pass(NamedTuple):
                 if i:  # what the layers below pass on
                     ahead += np.matmul(d, w[:-1], out=self.new(f"through {i}", ahead.shape, out.dtype))
                 if not last:
-                    ahead *= slopes[i][block, :-1]
+                    ahead *= slopes[i][:, :-1]
                 d = ahead
         return out
