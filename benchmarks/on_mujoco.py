@@ -31,8 +31,8 @@ LAST = 0.9  # episodes that end after this part of the steps count as the last o
 # The defaults of Stable-Baselines3 and sb3-contrib, with observations and rewards normalised.
 SHARED: dict[str, Any] = {
     "n_envs": 1, "n_steps": 2048, "discount": 0.99, "trace": 0.95, "normalise_advantages": True,
-    "normalise_obs": True, "scale_rewards": True, "hidden": (64, 64), "hidden_layers": 2**0.5,
-    "last_layer": 0.01, "log_std": 0.0,
+    "normalise_obs": True, "scale_rewards": True, "hidden": (64, 64), "orthogonal": True,
+    "hidden_layers": 2**0.5, "last_layer": 0.01, "log_std": 0.0,
 }  # fmt: skip
 PPO = {
     "step": 3e-4, "critic_step": 3e-4, "minibatch": 64, "epochs": 10, "clip": 0.2, "critic_weight": 0.5,

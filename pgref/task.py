@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pgref.arrays import Vector, finite, in_precision, positive
+from pgref.arrays import Matrix, Vector, finite, in_precision, positive
 from pgref.critic import Critic
 from pgref.distributions import Categorical, DiagonalGaussian, MultiCategorical
 from pgref.envs.protocol import Environment
 from pgref.errors import ArgumentTypeError
-from pgref.knobs import check_knobs, knob, one_of, widths
+from pgref.knobs import check_knobs, flag, knob, one_of, widths
 from pgref.networks import MLP, Network, Table, WithFreeOutputs
 from pgref.policy import Policy
 from pgref.spaces import Box, Discrete, Space
@@ -26,6 +26,9 @@ class Networks:
     activation: str = knob("tanh", one_of("tanh", "relu"), "activation of the hidden layers")
     dtype: str = knob(
         "float32", one_of("float32", "float64"), "precision of θ, ψ and all that is made of them"
+    )
+    orthogonal: bool = knob(
+        False, flag, "first weights with orthonormal rows or columns; off: normal", source="Saxe et al. 2014"
     )
     hidden_layers: float = knob(
         1.0,
@@ -87,11 +90,21 @@ def first_weights(task: Task, networks: Networks, rng: np.random.Generator) -> V
     with np.errstate(over="ignore"):  # looked at below
         for network, weights in ((actor, theta), (task.critic.network, psi)):
             if isinstance(network, MLP):
-                for layer in network.layers(weights)[:-1]:
+                layers = network.layers(weights)
+                for layer in layers if networks.orthogonal else ():
+                    layer[:-1] = _orthogonal(layer[:-1])
+                for layer in layers[:-1]:
                     layer *= networks.hidden_layers
         if isinstance(actor, MLP):
             actor.layers(theta)[-1][...] *= networks.last_layer
     return in_precision("first weights", np.concatenate([theta, psi]), np.dtype(networks.dtype))
+
+
+def _orthogonal(w: Matrix) -> Matrix:
+    """Return a matrix of the shape of w, drawn from N(0, 1/in), whose shorter side is orthonormal."""
+    q, r = np.linalg.qr(w if w.shape[0] >= w.shape[1] else w.T)
+    q *= np.where(np.diag(r) < 0, -1, 1)  # uniform over all such matrices, as q alone is not
+    return np.asarray(q if w.shape[0] >= w.shape[1] else q.T)
 
 
 def _actions(space: Space) -> tuple[int, Any]:

@@ -64,7 +64,7 @@ KIND_OF = {
         "unit": "discount trace",
         "below one": "shrink",
         "finite": "log_std",
-        "switch": "normalise_obs scale_rewards normalise_advantages mean discounted anneal_clip",
+        "switch": "orthogonal normalise_obs scale_rewards normalise_advantages mean discounted anneal_clip",
         "widths": "hidden",
         "activation": "activation",
         "dtype": "dtype",

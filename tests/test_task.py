@@ -87,6 +87,7 @@ def test_defaults_are_those_of_most_papers():
     networks = Networks()
     assert (networks.hidden, networks.activation, networks.dtype) == ((64, 64), "tanh", "float32")
     assert (networks.hidden_layers, networks.last_layer, networks.log_std) == (1.0, 1.0, 0.0)
+    assert not networks.orthogonal
     assert make_task(CARTPOLE, networks).policy.network == MLP((4, 64, 64, 2), "tanh")
 
 
@@ -122,6 +123,32 @@ def test_the_hidden_layers_of_policy_and_critic_are_scaled_and_nothing_else(env)
         assert all((2 * one == other).all() for one, other in hidden)
         np.testing.assert_array_equal(*last)
         np.testing.assert_array_equal(narrow[mlp.n_params :], scaled[mlp.n_params :])
+
+
+@pytest.mark.parametrize("env", [CARTPOLE, PENDULUM], ids=["CartPole", "Pendulum"])
+def test_orthogonal_first_weights_are_isometries_with_the_factors_of_their_layers(env):
+    networks = Networks(dtype="float64", orthogonal=True, hidden_layers=2.0, last_layer=0.5)
+    task = make_task(env, networks)
+    policy = getattr(task.policy.network, "network", task.policy.network)
+    for mlp, part, last in zip(
+        (policy, task.critic.network), task.split(weights(task, networks)), (0.5, 1.0), strict=True
+    ):
+        for layer, factor in zip(mlp.layers(part[: mlp.n_params]), (2.0, 2.0, last), strict=True):
+            w = layer[:-1] / factor
+            gram = w @ w.T if w.shape[0] < w.shape[1] else w.T @ w
+            np.testing.assert_allclose(gram, np.eye(len(gram)), atol=1e-14)
+            assert not layer[-1].any()
+
+
+def test_orthogonal_first_weights_prefer_no_direction():
+    # the sign of an entry is a coin's: without the correction QR makes those of the first column negative
+    networks = Networks(dtype="float64", orthogonal=True, hidden=(3,))
+    task = make_task(CARTPOLE, networks)
+    signs = [
+        np.sign(task.critic.network.layers(task.split(weights(task, networks, i))[1])[0][0, 0])
+        for i in range(400)
+    ]
+    assert abs(sum(signs)) <= 5 * np.sqrt(400)
 
 
 def test_log_std_is_that_of_every_action_and_of_nothing_else():
