@@ -1,16 +1,14 @@
-"""What an import, an installation and a verification cost: time, memory and bytes, in fresh processes."""
+"""What imports, an installation, verification and training cost: time, memory, bytes; in fresh processes."""
 
 from __future__ import annotations
 
 import argparse
 import math
-import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,9 +28,29 @@ STATEMENTS = {
         "pgref.state_values(mdp, [[1.0], [1.0]])"
     ),
     "pgref verify": "import pgref.cli; sys.argv = ['pgref', 'verify']; pgref.cli.main()",
+    "pgref train trpo": (
+        "import pgref.cli; status = pgref.cli.main('train trpo CartPole --steps 4096 --quiet'.split())\n"
+        "if status: sys.exit(status)"
+    ),
+    "PPO 2048 × 32": (
+        "from pgref.agent import PPO;"
+        "PPO('CartPole', rng=0, n_envs=2048, n_steps=32, minibatch=16384, epochs=4).learn(4 * 65536)"
+    ),
 }
+FISHER, BATCHES = "5 Fisher products", (4096, 32768, 131072)
+PRODUCTS = (  # what the processes of both kinds hold, and then the products
+    "import numpy as np; from pgref.arrays import Workspace; from pgref.distributions import Categorical;"
+    "from pgref.networks import MLP; from pgref.policy import Policy; rng = np.random.default_rng(0);"
+    "policy = Policy(MLP((4, 64, 64, 2)), Categorical()); theta = policy.init(rng, 'float32');"
+    "obs = rng.standard_normal(({batch}, 4), 'float32');",
+    "product = policy.fisher_product(theta, obs, None, Workspace()); [product(theta) for _ in range(5)]",
+)
+STATEMENTS |= {f"data of {batch}": PRODUCTS[0].format(batch=batch) + "pass" for batch in BATCHES}
+STATEMENTS |= {f"{FISHER}, {batch}": "".join(PRODUCTS).format(batch=batch) for batch in BATCHES}
+NO_SCIPY = ("pgref train trpo", "PPO 2048 × 32")  # which fail if they load it
+LONG = ("pgref verify", "PPO 2048 × 32")
 
-
+SCIPY = "\nif any(name.split('.')[0] == 'scipy' for name in sys.modules): sys.exit('loads SciPy')"
 # what a process says of itself at its end: getrusage would start from the peak of the parent
 PEAK = "\nif sys.platform == 'linux': print(open('/proc/self/status').read(), file=sys.stderr)"
 
@@ -46,38 +64,22 @@ class Cost(NamedTuple):
     failure: str  # last line of its error output, empty if it succeeded
 
 
-def run(statement: str, folder: str) -> Cost:
-    """Run a statement in a fresh interpreter, away from the sources."""
-    with tempfile.TemporaryFile("w+") as errors:
-        started = time.perf_counter()
-        child = subprocess.Popen(
-            [sys.executable, "-c", f"import sys; {statement}{PEAK}"],
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-        )
-        _, status, used = os.wait4(child.pid, 0)
-        wall = time.perf_counter() - started
-        child.returncode = os.waitstatus_to_exitcode(status)
-        errors.seek(0)
-        said = errors.read()
-    peak = re.search(r"VmHWM:\s+(\d+) kB", said)
-    return Cost(
-        wall,
-        used.ru_utime + used.ru_stime,
-        1024.0 * int(peak[1]) if peak else math.nan,
-        (said.strip() or "failed").splitlines()[-1] if child.returncode else "",
-    )
+def run(name: str) -> Cost:
+    """Run a statement in a fresh interpreter, away from the sources and in a folder of its own."""
+    code = f"import sys; {STATEMENTS[name]}{PEAK}{SCIPY if name in NO_SCIPY else ''}"
+    with tempfile.TemporaryDirectory() as folder:
+        done = harness.process([sys.executable, "-c", code], folder)
+    peak = re.search(r"VmHWM:\s+(\d+) kB", done.errors)
+    return Cost(done.wall, done.cpu, 1024.0 * int(peak[1]) if peak else math.nan, done.failure)
 
 
 def processes(repeats: int) -> list[dict[str, Any]]:
     """Run every statement in turns; the first round, which may write byte code, does not count."""
     taken: dict[str, list[Cost]] = {name: [] for name in STATEMENTS}
-    with tempfile.TemporaryDirectory() as folder:
-        for turn in range(repeats + 1):
-            for name, statement in STATEMENTS.items():
-                if name != "pgref verify" or turn <= 3:  # the long one
-                    taken[name].append(run(statement, folder))
+    for turn in range(repeats + 1):
+        for name in STATEMENTS:
+            if name not in LONG or turn <= 3:
+                taken[name].append(run(name))
     return [_row(name, costs[1:]) for name, costs in taken.items()]
 
 
@@ -93,6 +95,21 @@ def _row(name: str, costs: list[Cost]) -> dict[str, Any]:
         "runs": len(costs),
         "failure": costs[-1].failure,
     }
+
+
+def demands(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what is asked of the measurements: measured, target and floor, each at most."""
+    by = {row["what"]: row for row in rows}
+    imports = (by[name]["cpu_s"] / by["import numpy"]["cpu_s"] for name in ("import pgref", "pgref.Policy"))
+    beyond = {n: by[f"{FISHER}, {n}"]["peak_MB"] - by[f"data of {n}"]["peak_MB"] for n in BATCHES}
+    asked = [
+        ("CPU time, import pgref / import numpy", next(imports), 1.05, 1.15),
+        ("CPU time, pgref.Policy / import numpy", next(imports), None, None),
+        ("peak MB, PPO 2048 × 32", by["PPO 2048 × 32"]["peak_MB"], 200, 300),
+        *((f"MB beyond the data, {FISHER}, {n}", most, None, None) for n, most in beyond.items()),
+        *((f"{name}: {by[name]['failure'] or 'loads no SciPy'}", None, None, None) for name in NO_SCIPY),
+    ]
+    return [dict(zip(("what", "measured", "target", "floor"), row, strict=True)) for row in asked]
 
 
 def sizes() -> dict[str, Any]:
@@ -135,13 +152,18 @@ def main() -> None:
     }
     harness.describe(record)
     rows = processes(3 if args.quick else args.repeats)
-    print(f"\n{'fresh process':<20} {'wall ms (quartiles)':>26} {'CPU ms':>8} {'peak MB':>8}")
+    print(f"\n{'fresh process':<26} {'wall ms (quartiles)':>26} {'CPU ms':>8} {'peak MB':>8}")
     for row in rows:
         wall = "{wall_s:.1f} ({wall_low_s:.1f}–{wall_high_s:.1f})".format(
             **{key: 1e3 * value for key, value in row.items() if key.startswith("wall")}
         )
         costs = f"{wall:>26} {1e3 * row['cpu_s']:>8.1f} {row['peak_MB']:>8.1f}"
-        print(f"{row['what']:<20} {row['failure'] or costs}")
+        print(f"{row['what']:<26} {row['failure'] or costs}")
+    record["demands"] = demands(rows)
+    print(f"\n{'at most':<50} {'measured':>9} {'target':>7} {'floor':>6}")
+    for what, *figures in (demand.values() for demand in record["demands"]):
+        measured, target, floor = ("" if x is None else f"{x:.4g}" for x in figures)
+        print(f"{what:<50} {measured:>9} {target:>7} {floor:>6}".rstrip())
     harness.write(args.out, "footprint", record, rows)
 
 

@@ -8,9 +8,11 @@ import json
 import os
 import platform
 import statistics
+import subprocess
+import tempfile
 import time
 import timeit
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,6 +52,37 @@ def interleaved(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, 
         for name, timer in timers.items():
             samples[name].append(timer.timeit(turns[name]) / turns[name])
     return {name: spread(taken) for name, taken in samples.items()}
+
+
+class Process(NamedTuple):
+    """What one process took and said."""
+
+    wall: float  # s
+    cpu: float  # s, user and system
+    output: str
+    errors: str
+    failure: str  # last line of its errors, empty if it succeeded
+
+
+def process(command: Sequence[str], folder: Any = None) -> Process:
+    """Run a command to its end in a process of its own; it stays on this process's cores."""
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        started = time.perf_counter()
+        child = subprocess.Popen(command, cwd=folder, stdout=output, stderr=errors)
+        _, status, used = os.wait4(child.pid, 0)
+        wall = time.perf_counter() - started
+        child.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        errors.seek(0)
+        said = errors.read()
+        failure = (said.strip() or "failed").splitlines()[-1] if child.returncode else ""
+        return Process(wall, used.ru_utime + used.ru_stime, output.read(), said, failure)
+
+
+def one_core() -> None:
+    """Stay on one core, with all threads and processes started from now on: JAX would take them all."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def machine(packages: Iterable[str]) -> dict[str, Any]:
