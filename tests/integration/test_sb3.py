@@ -255,10 +255,11 @@ def test_loss_and_gradient_of_ppo_away_from_the_old_policy(sb3, env, normalise):
     factor = np.sqrt(1 - 1 / N) if normalise else 1.0
     largest = 5.0 if normalise else np.abs(batch.advantages).max()  # |Â|
     assert 0 < logged["train/clip_fraction"] < 1
-    within(ours.clip_fraction, logged["train/clip_fraction"], 1)
-    within(factor * ours.value, -logged["train/policy_gradient_loss"], N + FORWARD, largest)
-    within(ours.entropy, -logged["train/entropy_loss"], N + FORWARD)
-    within(ours.kl, logged["train/approx_kl"], N + FORWARD, 1.0)  # r − 1 − log r: the 1 is rounded
+    evidence = ours.evidence()
+    within(evidence.clip_fraction, logged["train/clip_fraction"], 1)
+    within(factor * evidence.value, -logged["train/policy_gradient_loss"], N + FORWARD, largest)
+    within(evidence.entropy, -logged["train/entropy_loss"], N + FORWARD)
+    within(evidence.kl, logged["train/approx_kl"], N + FORWARD, 1.0)  # r − 1 − log r: the 1 is rounded
     within(value_loss, logged["train/value_loss"], N + FORWARD)
     within(-factor * ours.gradient, gradient[: len(theta)], N + FORWARD)
     within(config.critic_weight * g_psi, gradient[len(theta) :], N + FORWARD)
