@@ -29,7 +29,7 @@ def add_commands(commands: Any) -> None:
     run.add_argument("algorithm", metavar="ALGO", help="a name of `pgref algos`")
     run.add_argument("env", metavar="ENV", help="a name of `pgref envs`, or a Gymnasium id")
     run.add_argument("--steps", type=int, metavar="N", help=f"environment steps in all ({STEPS})")
-    run.add_argument("--seed", type=int, metavar="S", help="decides everything that is not set here (0)")
+    run.add_argument("--seed", type=int, metavar="S", help="decides all but how A3C's threads interleave (0)")
     run.add_argument("--n-envs", type=int, metavar="E", help="environments side by side, as -p n_envs=E")
     run.add_argument("--out", metavar="FOLDER", help="a new folder (runs/ALGO-ENV-SEED)")
     run.add_argument(

@@ -192,7 +192,7 @@ def fit_critic(
     for _ in range(config.critic_epochs):
         squares = 0.0
         for rows in minibatches(len(obs), config.critic_minibatch, rng):
-            gradient, loss = value_step(critic, psi, obs[rows], targets[rows], work)
+            gradient, loss = value_step(critic, psi, obs.take(rows, 0), targets.take(rows), work)
             squares += loss * len(rows)
             with np.errstate(over="ignore", invalid="ignore"):  # looked at below
                 slots, update = adam(slots, gradient, factor * config.critic_step)
