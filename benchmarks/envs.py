@@ -17,6 +17,8 @@ import harness  # before NumPy
 import numpy as np
 
 from pgref import streams
+from pgref.envs.cartpole import CartPole
+from pgref.envs.protocol import Episodic
 from pgref.envs.resolve import resolve
 
 PACKAGES = ("pgref", "numpy", "gymnasium", "envpool", "gymnax", "jax", "jaxlib")
@@ -24,8 +26,9 @@ STEPS = 200  # of each environment in one call: a whole episode of Pendulum
 SIZES = (8, 64, 1024, 16384)
 LARGEST_SYNC = 64  # one Python object for each environment: more of them only take longer
 IDS = {"CartPole": "CartPole-v1", "Pendulum": "Pendulum-v1"}
-OURS, SYNC, VECTOR, ENVPOOL, GYMNAX = (
-    "pgref", "gymnasium SyncVectorEnv", "gymnasium's vector environment", "envpool", "gymnax",
+OURS, SINGLE, SYNC, VECTOR, ENVPOOL, GYMNAX = (
+    "pgref", "pgref in single precision", "gymnasium SyncVectorEnv", "gymnasium's vector environment",
+    "envpool", "gymnax",
 )  # fmt: skip
 TARGETS = {  # how many times as fast as the peer pgref is to be, and must be
     **{("CartPole", VECTOR, n): (2.5, 1.5) for n in SIZES[1:]},
@@ -41,7 +44,18 @@ class NotToBeHadError(Exception):
 
 def ours(name: str, actions: np.ndarray) -> Call:
     """Return 200 steps of pgref's environment, through the protocol that rollouts use."""
-    env = resolve(name)
+    return protocol(resolve(name), actions)
+
+
+def ours_single(name: str, actions: np.ndarray) -> Call:
+    """Return 200 steps of pgref's CartPole in the precision of gymnax."""
+    if name != "CartPole":
+        raise NotToBeHadError(f"pgref has no {name} in single precision")
+    return protocol(Episodic(name, CartPole(dtype="float32"), 500), actions)
+
+
+def protocol(env: Any, actions: np.ndarray) -> Call:
+    """Return 200 steps of an environment of pgref."""
     place = [env.reset(streams.keys(0, actions.shape[1]))[0]]
 
     def call() -> None:
@@ -122,7 +136,10 @@ def gymnax(name: str, actions: np.ndarray) -> Call:
     return call
 
 
-MAKERS = {OURS: ours, SYNC: gymnasium_sync, VECTOR: gymnasium_vector, ENVPOOL: envpool, GYMNAX: gymnax}
+MAKERS = {
+    OURS: ours, SINGLE: ours_single, SYNC: gymnasium_sync, VECTOR: gymnasium_vector, ENVPOOL: envpool,
+    GYMNAX: gymnax,
+}  # fmt: skip
 
 
 def random_actions(name: str, n: int) -> np.ndarray:
