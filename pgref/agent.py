@@ -2,8 +2,7 @@
 
     TRPO("CartPole", rng=0).learn(50_000).evaluate(100).mean
 
-The functional layer is one attribute away: `agent.task`, `agent.config`, `agent.state`, `agent.policy`,
-`agent.theta`.
+The functional layer is one attribute away: `agent.task`, `.config`, `.state`, `.policy`, `.theta`.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from pgref import checkpoint, presets, rollout, streams
-from pgref.arrays import Array, Vector, Workspace, as_array, count
+from pgref.arrays import Array, Vector, Workspace, count
 from pgref.critic import Critic
 from pgref.envs.resolve import describe, fixed_settings, resolve
-from pgref.errors import ArgumentError, ArgumentTypeError, CheckpointError, ShapeError
+from pgref.errors import ArgumentError, ArgumentTypeError, CheckpointError
 from pgref.evaluation import LARGEST_EVALUATION as LARGEST_EVALUATION
 from pgref.evaluation import Evaluation as Evaluation
 from pgref.evaluation import evaluated, place
 from pgref.knobs import make_config
-from pgref.moments import normalised
+from pgref.moments import Moments, normalised
 from pgref.policy import Policy
-from pgref.spaces import Box
+from pgref.spaces import as_observations
 from pgref.task import Task, make_task
 from pgref.versions import versions
 
@@ -93,6 +92,11 @@ class Agent:
         return self.task.split(self.state.weights)[1]
 
     @property
+    def seen(self) -> Moments:
+        """The moments by which observations are normalised; of nothing if they are not."""
+        return self._runners()[0].seen
+
+    @property
     def resumable(self) -> bool:
         """Whether a file can hold where the environment stands; if not, a loaded agent begins anew there."""
         return getattr(self._runners()[0].env, "resumable", True) is not False
@@ -147,12 +151,7 @@ class Agent:
         Raises:
             ArgumentError, ArgumentTypeError, ShapeError, NonFiniteError: no observation of its space.
         """
-        space: Any = self.env.obs_space
-        row, kind = ((space.d,), "f") if isinstance(space, Box) else ((), "i")
-        try:
-            batch, single = as_array("obs", obs, (None, *row), kind), False
-        except ShapeError:
-            batch, single = as_array("obs", [obs], (None, *row), kind), True
+        batch, single = as_observations(self.env.obs_space, obs)
         actions = self._choose(batch, deterministic, self._rng)
         chosen: Array = actions[0] if single else actions
         return chosen
@@ -197,11 +196,15 @@ class Agent:
         header = {"algorithm": self.algorithm, "env": describe(self.env), "config": asdict(self.config)}
         checkpoint.save(path, {**header, "versions": versions()}, self.state)
 
+    def export(self, path: str | os.PathLike[str], dtype: str | None = None) -> None:
+        """Write the policy as a file that needs no pgref, .py, .h, .mjs or .json: `export.targets.write`."""
+        import_module("pgref.export.targets").write(self, path, dtype=dtype)
+
     def _runners(self) -> tuple[rollout.Runner, ...]:
         return getattr(self.state, "runners", None) or (self.state.runner,)
 
     def _choose(self, obs: Array, deterministic: bool, rng: np.random.Generator) -> Array:
-        seen = normalised(self._runners()[0].seen, obs)
+        seen = normalised(self.seen, obs)
         if deterministic:
             return self.policy.mode(self.theta, seen)
         return self.policy.sample(self.theta, seen, rng)
@@ -260,9 +263,7 @@ AGENTS: dict[str, type[Agent]] = {a.algorithm: a for a in (VPG, ActorCritic, A2C
 
 
 def load(path: str | os.PathLike[str], env: Any = None) -> Agent:
-    """Return the agent that a file holds.
-
-    `env` is needed where the file cannot name it: an environment object of the user's own.
+    """Return the agent that a file holds; `env` is needed where it was an object of the user's own.
 
     Raises:
         FileNotFoundError and other OSErrors: the file cannot be opened.

@@ -1,4 +1,4 @@
-"""The command: `pgref verify`, `pgref show 5.18`, `pgref list`, and those of `cli_training`.
+"""The command: `pgref verify`, `show 5.18`, `list`, and those of `cli_training` and `cli_export`.
 
 Exit status 0 if everything holds, 1 if something does not, 2 for arguments or files that cannot be used and
 for training that cannot go on, 130 after Ctrl-C.
@@ -127,6 +127,7 @@ def _verify_own(arguments: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from pgref import __version__
+    from pgref.cli_export import add_command
     from pgref.cli_training import add_commands
 
     parser = argparse.ArgumentParser(prog="pgref", description="A policy-gradient chapter as code, verified.")
@@ -154,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     rows.set_defaults(run=list_items)
     rows.add_argument("--markdown", action="store_true", help="the tables of the README")
     add_commands(commands)
+    add_command(commands)
     return parser
 
 

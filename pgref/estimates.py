@@ -143,8 +143,10 @@ def normalise_advantages(advantages: Array) -> NormalisedAdvantages:
     """
     given = as_array("advantages", advantages, (None,) * np.ndim(advantages))
     _require_samples(given)
-    largest, exponent = math.frexp(_largest(given))  # largest · 2^exponent
-    centred = np.ldexp(given.astype(np.float64), -exponent)  # exact, and no square over- or underflows
+    largest, centred = _largest(given), given.astype(np.float64)
+    if not 1e-100 < largest < 1e100:  # so that no square over- or underflows; exact, as powers of 2 are
+        largest, exponent = math.frexp(largest)
+        centred = np.ldexp(centred, -exponent)
     centred -= np.add.reduce(centred, None) / centred.size
     if _largest(centred) <= CONSTANT * float(np.finfo(given.dtype).eps) * largest:
         return NormalisedAdvantages(np.zeros_like(given), "degenerate_advantages")

@@ -156,7 +156,8 @@ def change(
     with np.errstate(over="ignore", invalid="ignore"):  # looked at here, or where it is added
         slots, update = OPTIMIZERS[config.optimizer][1](slots, gradient, factor * config.step)
         require_finite_slots(slots)
-        update[n_theta:] *= config.critic_step / config.step  # every optimiser's update is linear in η
+        if config.critic_step != config.step:
+            update[n_theta:] *= config.critic_step / config.step  # every optimiser's update is linear in η
     return slots, update, norm
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from pgref.arrays import Array, Vector, as_array, count, require_choices
-from pgref.errors import ArgumentError, ArgumentTypeError
+from pgref.errors import ArgumentError, ArgumentTypeError, ShapeError
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,19 @@ class Box:
 
 
 Space: TypeAlias = "Discrete | MultiDiscrete | Box"
+
+
+def as_observations(space: Space, obs: Any) -> tuple[Array, bool]:
+    """Return observations [N, …] as the space has them, and whether it was one alone.
+
+    Raises:
+        ArgumentTypeError, ShapeError, NonFiniteError: as for any array.
+    """
+    row, kind = ((space.d,), "f") if isinstance(space, Box) else ((), "i")
+    try:
+        return as_array("obs", obs, (None, *row), kind), False
+    except ShapeError:
+        return as_array("obs", [obs], (None, *row), kind), True
 
 
 def as_actions(space: Space, actions: Any, n: int) -> Array:

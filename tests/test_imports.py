@@ -24,9 +24,11 @@ ORDER = """
     asynchronous asynchronous.shared asynchronous.rounds asynchronous.schedule
     asynchronous.threads asynchronous.processes asynchronous.messages
     algorithms algorithms.*
-    checkpoint rowfile records progress curves figures presets evaluation agent plans runs
+    checkpoint rowfile records progress curves figures presets evaluation
+    export export.reference export.recipe export.literals export.python export.c export.javascript
+    export.jsonfile export.targets export.running export.verification agent plans runs
     checks checks.finding checks.derivatives checks.draws checks.*
-    concordance book own chinese render cli_training cli
+    concordance book own chinese render cli_training cli_export cli
 """.split()
 CONCURRENCY = {"threading", "queue", "concurrent", "multiprocessing", "asyncio", "subprocess", "socket"}
 
