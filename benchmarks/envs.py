@@ -7,7 +7,6 @@ actions are drawn beforehand. gymnax is compiled ahead of time, and what that ta
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -200,8 +199,7 @@ def main() -> None:
     parser.add_argument("--only", choices=IDS, nargs="*", default=list(IDS), help="environments")
     parser.add_argument("--out", type=Path, default=harness.RESULTS, help="folder for envs.json and .csv")
     args = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):  # so that JAX starts no more threads than one
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    harness.one_core()
     record = {"machine": harness.machine(PACKAGES), "settings": {**vars(args), "out": str(args.out)}}
     harness.describe(record)
     print("\nmillions of environment steps per CPU second, one core: median (quartiles); seconds to compile;")

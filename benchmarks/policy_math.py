@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import time
 import timeit
 from collections.abc import Callable
@@ -238,8 +237,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=harness.RESULTS, help="folder for the JSON and CSV files")
     args = parser.parse_args()
     args.repeats = 3 if args.quick else args.repeats
-    if hasattr(os, "sched_setaffinity"):  # so that JAX starts no more threads than one
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    harness.one_core()
     speed = rates(args.dtype, args.repeats)
     record = {"machine": harness.machine(PACKAGES), "settings": {**vars(args), "out": str(args.out)}}
     record["rates"] = {

@@ -43,14 +43,19 @@ def merged(moments: Moments, x: Array) -> Moments:
     return Moments(both, moments.mean + shift * (m / both), require_finite("sums of squares", squares))
 
 
+def deviation(moments: Moments) -> Vector:
+    """Return √(variance + 1e-8) [d], of at least one vector."""
+    return np.asarray(np.sqrt(moments.squares / moments.n + TINY))
+
+
 def normalised(moments: Moments, x: Array) -> Array:
     """Return (x − mean)/√(variance + 1e-8) within ±10, in the dtype of x; x itself where n = 0."""
     if not moments.n:
         return x
-    z = (x - moments.mean) / np.sqrt(moments.squares / moments.n + TINY)
+    z = (x - moments.mean) / deviation(moments)
     return np.clip(z, -LIMIT, LIMIT).astype(x.dtype)
 
 
 def scaled(moments: Moments, x: Array) -> Array:
     """Return x/√(variance + 1e-8) within ±10; the mean stays, so that a reward keeps its sign."""
-    return np.clip(x / np.sqrt(moments.squares / moments.n + TINY), -LIMIT, LIMIT)
+    return np.clip(x / deviation(moments), -LIMIT, LIMIT)

@@ -45,12 +45,7 @@ def _plainly_usable(step: Step, obs: Array) -> bool:
     _, after, final_obs, reward, terminated, truncated, valid = step
     return bool(
         valid is None
-        and type(after)
-        is type(final_obs)
-        is type(reward)
-        is type(terminated)
-        is type(truncated)
-        is np.ndarray
+        and {*map(type, step[1:6])} == {np.ndarray}
         and after.dtype == final_obs.dtype == obs.dtype
         and after.shape == final_obs.shape == obs.shape
         and reward.dtype == REAL

@@ -11,7 +11,7 @@ import numpy as np
 from pgref.arrays import Array, Matrix, Vector, as_array, count, in_precision, positive
 from pgref.errors import ArgumentError, ArgumentTypeError, ShapeError
 from pgref.export.reference import TOLERANCE, Acting, answers, draw, parts, reference, tolerated
-from pgref.moments import LIMIT, TINY
+from pgref.moments import LIMIT, deviation
 from pgref.networks import MLP, Table, WithFreeOutputs
 from pgref.spaces import Box, Discrete, Space
 from pgref.versions import versions
@@ -56,9 +56,7 @@ class Recipe:
     obs_space: Space
     action_space: Space
     normaliser: Normaliser | None
-    layers: tuple[
-        Matrix, ...
-    ]  # [in + 1, out] each, the last row the bias; for a Discrete space a table [S, K]
+    layers: tuple[Matrix, ...]  # [in + 1, out], the last row the bias; for a Discrete space a table [S, K]
     activation: str | None  # of all layers but the last; None for a table
     free: Vector  # [F] outputs that no observation moves
     recorded: Recorded
@@ -176,7 +174,7 @@ def described(agent: Acting, dtype: str | None = None, name: str = "policy") -> 
         raise ArgumentTypeError(f"policy must be an MLP or a Table to be exported, got {inner}")
     seen, normaliser = ref.seen, None
     if seen.n:
-        normaliser = Normaliser(seen.mean, np.sqrt(seen.squares / seen.n + TINY), LIMIT)
+        normaliser = Normaliser(seen.mean, deviation(seen), LIMIT)
     obs, chance = draw(ref, np.random.default_rng(0), CANDIDATES)
     found = answers(ref, obs, chance)
     unsafe = (found.output_limits > tolerated(ref, found.outputs)).any(-1)

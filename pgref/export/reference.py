@@ -9,18 +9,15 @@ import numpy as np
 from pgref.arrays import Array, Matrix, Vector, as_parameters, in_precision
 from pgref.distributions import Categorical, DiagonalGaussian, MultiCategorical
 from pgref.errors import ArgumentError, ArgumentTypeError
-from pgref.moments import LIMIT, TINY, Moments, normalised
+from pgref.moments import LIMIT, Moments, deviation, normalised
 from pgref.policy import Policy
 from pgref.spaces import Box, Discrete, MultiDiscrete, Space, clipped
 from pgref.special import softmax
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}  # of an output z, relative to max(1, |z|)
 FAR = 1e6  # an observation that no training has seen
-DRAWS, ROUNDINGS, SAFETY = (
-    4,
-    4,
-    4,
-)  # how often parameters are rounded anew, by how many ulps, and their weight
+DRAWS, ROUNDINGS = 4, 4  # how often the parameters are rounded anew, and by how many half ulps
+SAFETY = 4  # how many times as far as that moves an output another correct program may be off
 KINDS: dict[type, type] = {Discrete: Categorical, MultiDiscrete: MultiCategorical, Box: DiagonalGaussian}
 
 
@@ -118,7 +115,7 @@ def draw(ref: Reference, rng: np.random.Generator, n: int) -> tuple[Array, Matri
     if isinstance(ref.obs_space, Discrete):
         return rng.integers(ref.obs_space.n, size=n), chance
     seen, shape = ref.seen, (n, len(ref.seen.mean))
-    scale = np.sqrt(seen.squares / seen.n + TINY) if seen.n else np.ones(shape[1])
+    scale = deviation(seen) if seen.n else np.ones(shape[1])
     deviations = rng.standard_normal(shape) * 10 ** rng.uniform(-2, 1, (n, 1))
     deviations[2::8] = (
         LIMIT * rng.choice([-1, 1], shape)[2::8] * (1 + 1e-6 * rng.integers(-1, 2, shape)[2::8])
