@@ -72,9 +72,8 @@ def update(task: Task, config: Config, state: State, work: Workspace | None = No
     )
     batch = estimated(task.critic, psi, rollout, config.discount, config.trace, work)
     advantages, degenerate = preferences(config.normalise_advantages, batch.advantages)
-    g, entropy = score_step(
-        task.policy, theta, batch.obs, batch.actions, advantages / len(advantages)
-    )  # (5.28)
+    weights, apart = advantages / len(advantages), work and work.part("score")  # g outlives the products
+    g, entropy = score_step(task.policy, theta, batch.obs, batch.actions, weights, work=apart)  # (5.28)
     fisher = task.policy.fisher_product(theta, batch.obs, work=work)
 
     def product(v: Vector) -> Vector:

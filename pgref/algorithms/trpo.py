@@ -122,7 +122,8 @@ def policy_step(
 ) -> tuple[Vector, Report]:
     """Return the θ that (5.29) and the line search lead to, or the very θ given, and the report."""
     advantages = batch.advantages / len(batch.advantages)
-    g, entropy = score_step(task.policy, theta, batch.obs, batch.actions, advantages)  # (5.28)
+    apart = work and work.part("score")  # g outlives the Fisher products
+    g, entropy = score_step(task.policy, theta, batch.obs, batch.actions, advantages, work=apart)  # (5.28)
     step, residual, how = solved(task, config, theta, batch, g, kl_limit, work)
     found = natural.line_search(
         measured(task, theta, batch, work),
@@ -173,7 +174,7 @@ def measured(
     L(θ′) − L(θ) is the mean of (r − 1)Â, with no cancellation where the ratio r is almost 1.
     """
     network, distribution = task.policy.network, task.policy.distribution
-    z = network.linearize(theta, batch.obs).value
+    z = network.linearize(theta, batch.obs, work and work.part("old")).value
     old = distribution.log_prob(z, batch.actions)
 
     def evaluate(candidate: Vector) -> tuple[float, float]:
