@@ -6,6 +6,7 @@ Either the clipped surrogate, (1/N) Σ min(rÂ, clip(r, 1 − ε, 1 + ε)Â), or
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -133,15 +134,15 @@ def climb(
     n_theta = task.policy.n_params
     theta_old = weights[:n_theta]
     old = task.policy.log_prob(theta_old, batch.obs, batch.actions)
-    status = preferences(config.normalise_advantages, batch.advantages)[1] or "updated"
-    norm = 0.0
+    whole, degenerate = preferred(config, batch)
+    norm, status = 0.0, degenerate or "updated"
     seen: list[Seen] = []
     for epoch in range(config.epochs):
         seen = []
-        for rows in minibatches(len(old), config.minibatch, rng):
-            part = Samples(*(array.take(rows, 0) for array in batch))
+        drawing = config.minibatch < len(old)  # else every pass has the same one part
+        for part, known in drawn(config, batch, old, rng) if drawing else [(whole, old)]:
             theta, psi = task.split(weights)
-            actor = actor_step(task, config, theta, theta_old, part, old[rows], state.penalty, factor, work)
+            actor = actor_step(task, config, theta, theta_old, part, known, state.penalty, factor, work)
             g_psi, loss = critic_gradient(task, config, psi, part, work)
             if config.kl_stop is not None or epoch + 1 == config.epochs:
                 evidence = actor.evidence()
@@ -151,6 +152,21 @@ def climb(
             gradient = np.concatenate([actor.gradient, -config.critic_weight * g_psi])
             slots, weights, norm = step_both(config, slots, weights, gradient, n_theta, factor)
     return Climbed(weights, slots, status, _mean(seen), norm, config.epochs)
+
+
+def drawn(
+    config: Config, batch: Samples, old: Vector, rng: np.random.Generator
+) -> Iterator[tuple[Samples, Vector]]:
+    """Yield random minibatches with their old log-probabilities, each sample in one of them."""
+    for rows in minibatches(len(old), config.minibatch, rng):
+        part, _ = preferred(config, Samples(*(array.take(rows, 0) for array in batch)))
+        yield part, old[rows]
+
+
+def preferred(config: Config, part: Samples) -> tuple[Samples, str]:
+    """Return samples with their advantages as the objective takes them; see `learning.preferences`."""
+    advantages, degenerate = preferences(config.normalise_advantages, part.advantages)
+    return part._replace(advantages=advantages), degenerate
 
 
 def actor_step(
@@ -165,8 +181,7 @@ def actor_step(
     work: Workspace | None,
 ) -> ClippedStep:
     """Return the gradient of the objective on a minibatch, with its evidence."""
-    advantages, _ = preferences(config.normalise_advantages, part.advantages)
-    batch = Batch(part.obs, part.actions, advantages, old)
+    batch = Batch(part.obs, part.actions, part.advantages, old)
     clip = config.clip * (factor if config.anneal_clip else 1.0)
     step = objectives.clipped_step(task.policy, theta, batch, clip=clip, entropy=config.entropy, work=work)
     if config.objective == "clip":

@@ -240,7 +240,8 @@ def test_loss_and_gradient_of_ppo_away_from_the_old_policy(sb3, env, normalise):
     old = task.policy.log_prob(theta_old, batch.obs, batch.actions)
     away = 0.1 * streams.stream(2, 0).standard_normal(len(state.weights), np.float32)
     theta, psi = task.split(state.weights + away)
-    ours = ppo.actor_step(task, config, theta, theta_old, batch, old, 1.0, 1.0, None)
+    part, _ = ppo.preferred(config, batch)
+    ours = ppo.actor_step(task, config, theta, theta_old, part, old, 1.0, 1.0, None)
     g_psi, value_loss = ppo.critic_gradient(task, config, psi, batch, None)
 
     model = their_ppo(sb3, env, config)
