@@ -1,4 +1,7 @@
-"""What imports, an installation, verification and training cost: time, memory, bytes; in fresh processes."""
+"""What imports, an installation, verification and training cost: time, memory, bytes; in fresh processes.
+
+torch, JAX and Stable-Baselines3 stand beside it where they are installed, each size with all that it needs.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,8 +52,49 @@ PRODUCTS = (  # what the processes of both kinds hold, and then the products
 )
 STATEMENTS |= {f"data of {batch}": PRODUCTS[0].format(batch=batch) + "pass" for batch in BATCHES}
 STATEMENTS |= {f"{FISHER}, {batch}": "".join(PRODUCTS).format(batch=batch) for batch in BATCHES}
-NO_SCIPY = ("pgref train trpo", "PPO 2048 × 32")  # which fail if they load it
-LONG = ("pgref verify", "PPO 2048 × 32")
+LEARN = (
+    f"sys.path.insert(0, {str(Path(__file__).parent)!r}); import training_peers as t;"
+    "t.{who}(t.CASES[{case!r}], 4000)(0)"
+)
+LEARNING = {  # 4000 steps of CartPole: whose, and with which settings of training_peers
+    "PPO of pgref": ("ours", "PPO 8 × 32"),
+    "PPO of SB3": ("sb3", "PPO 8 × 32"),
+    "TRPO of pgref": ("ours", "TRPO 2 × 512"),
+    "TRPO of sb3-contrib": ("sb3", "TRPO 2 × 512"),
+    "PPO of rejax": ("rejax", "PPO 5 × 100"),
+}
+STATEMENTS |= {
+    "from pgref import PPO": "from pgref import PPO",
+    "import torch": "import torch",
+    "import jax": "import jax",
+    "import stable_baselines3": "import stable_baselines3",
+    **{name: LEARN.format(who=who, case=case) for name, (who, case) in LEARNING.items()},
+}
+PEERS = {  # what else these need
+    "import torch": "torch",
+    "import jax": "jax",
+    "import stable_baselines3": "stable_baselines3",
+    "PPO of SB3": "stable_baselines3",
+    "TRPO of sb3-contrib": "sb3_contrib",
+    "PPO of rejax": "rejax",
+}
+BESIDE = {  # who: what has to be installed, what is imported, what learns
+    "pgref": ("pgref", "from pgref import PPO", "PPO of pgref"),
+    "pgref, TRPO": ("pgref", "from pgref import PPO", "TRPO of pgref"),
+    "torch": ("torch", "import torch", ""),
+    "JAX": ("jax", "import jax", ""),
+    "JAX and rejax": ("rejax", "import jax", "PPO of rejax"),
+    "SB3": ("stable_baselines3", "import stable_baselines3", "PPO of SB3"),
+    "sb3-contrib, TRPO": ("sb3_contrib", "import stable_baselines3", "TRPO of sb3-contrib"),
+}
+NO_SCIPY = (
+    "pgref train trpo",
+    "PPO 2048 × 32",
+    "PPO of pgref",
+    "TRPO of pgref",
+)  # which fail if they load it
+WHOLE = ", with what it needs"
+LONG = ("pgref verify", "PPO 2048 × 32", *PEERS)
 
 SCIPY = "\nif any(name.split('.')[0] == 'scipy' for name in sys.modules): sys.exit('loads SciPy')"
 # what a process says of itself at its end: getrusage would start from the peak of the parent
@@ -66,6 +112,8 @@ class Cost(NamedTuple):
 
 def run(name: str) -> Cost:
     """Run a statement in a fresh interpreter, away from the sources and in a folder of its own."""
+    if name in PEERS and find_spec(PEERS[name]) is None:
+        return Cost(math.nan, math.nan, math.nan, f"{PEERS[name]} is not installed")
     code = f"import sys; {STATEMENTS[name]}{PEAK}{SCIPY if name in NO_SCIPY else ''}"
     with tempfile.TemporaryDirectory() as folder:
         done = harness.process([sys.executable, "-c", code], folder)
@@ -113,7 +161,7 @@ def demands(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def sizes() -> dict[str, Any]:
-    """Return bytes: the wheel, pgref as pip installs it, and NumPy and SciPy as they are installed here."""
+    """Return bytes: the wheel, pgref as pip installs it, and the others as they are installed here."""
     with tempfile.TemporaryDirectory() as folder:
         sources, wheels, installed = (Path(folder, name) for name in ("sources", "wheels", "installed"))
         shutil.copytree(ROOT, sources, ignore=shutil.ignore_patterns(".*", "build", "*.egg-info", "results"))
@@ -121,19 +169,59 @@ def sizes() -> dict[str, Any]:
         subprocess.run([*pip, "wheel", "-qq", "--no-deps", "-w", wheels, sources], check=True)
         wheel = next(wheels.iterdir())
         subprocess.run([*pip, "install", "-qq", "--no-deps", "--target", installed, wheel], check=True)
-        here = {
+        here: dict[str, Any] = {
             "wheel": wheel.stat().st_size,
             "pgref installed, with byte code": _bytes(installed.rglob("*")),
         }
     peers = {name: metadata.distribution(name) for name in ("numpy", "scipy")}
-    return here | {
-        f"{name} {peer.version} installed": _bytes(Path(str(peer.locate_file(f))) for f in peer.files or ())
-        for name, peer in peers.items()
-    }
+    here |= {f"{name} {peer.version} installed": _size(peer) for name, peer in peers.items()}
+    _, ours, numpy, _ = here.values()
+    whole: dict[str, Any] = {"pgref": ours + numpy}  # SciPy only for some exact values
+    for name in sorted({package for package, _, _ in BESIDE.values()} - {"pgref"}):
+        whole[name] = sum(map(_size, needed(name).values())) or "not installed"
+    return here | {f"{name}{WHOLE}": size for name, size in whole.items()}
+
+
+def needed(package: str) -> dict[str, metadata.Distribution]:
+    """Return a package and all that it requires, by name, as far as they are installed here."""
+    from pip._vendor.packaging.requirements import Requirement  # pip is what measures pgref itself
+
+    found: dict[str, metadata.Distribution] = {}
+    left = [package]
+    while left:
+        name = re.sub("[-_.]+", "-", left.pop()).lower()
+        with suppress(metadata.PackageNotFoundError):
+            if name not in found:
+                found[name] = metadata.distribution(name)
+                wanted = map(Requirement, found[name].requires or ())
+                left += [r.name for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
+    return found
+
+
+def _size(package: metadata.Distribution) -> int:
+    return _bytes(Path(str(package.locate_file(file))) for file in package.files or ())
 
 
 def _bytes(paths: Any) -> int:
     return sum(path.stat().st_size for path in paths if path.is_file())
+
+
+def beside(rows: list[dict[str, Any]], here: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what each takes on the disk with all that it needs, to import, and to learn 4000 steps."""
+    by, table = {row["what"]: row for row in rows}, []
+    for who, (package, imports, learns) in BESIDE.items():
+        size = here[package + WHOLE]
+        start, learning = by[imports], by.get(learns, {})
+        table.append({
+            "who": who,
+            "failure": start["failure"] or learning.get("failure", ""),
+            "installed_MB": size / 1e6 if isinstance(size, int) else math.nan,
+            "import_s": start["wall_s"],
+            "import_peak_MB": start["peak_MB"],
+            "learning_s": learning.get("wall_s", math.nan),
+            "learning_peak_MB": learning.get("peak_MB", math.nan),
+        })  # fmt: skip
+    return table
 
 
 def main() -> None:
@@ -159,6 +247,13 @@ def main() -> None:
         )
         costs = f"{wall:>26} {1e3 * row['cpu_s']:>8.1f} {row['peak_MB']:>8.1f}"
         print(f"{row['what']:<26} {row['failure'] or costs}")
+    record["beside"] = beside(rows, record["bytes"])
+    print("\nbeside others, on the disk with what they need; pgref needs NumPy to learn")
+    heads = "MB on disk", "import ms", "peak MB", "4000 steps, s", "peak MB"
+    print(f"{'':<20}" + "".join(f"{head:>15}" for head in heads))
+    for who, failure, size, start, peak, *learning in (row.values() for row in record["beside"]):
+        figures = (f"{x:.4g}" if x == x else "–" for x in (size, 1e3 * start, peak, *learning))
+        print(f"{who:<20}" + (f"  {failure}" if failure else "".join(f"{x:>15}" for x in figures)))
     record["demands"] = demands(rows)
     print(f"\n{'at most':<50} {'measured':>9} {'target':>7} {'floor':>6}")
     for what, *figures in (demand.values() for demand in record["demands"]):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pgref.arrays import Vector
-from pgref.errors import NotAbsorbingError
+from pgref.errors import NotAbsorbingError, scipy_needed
 
 TOLERANCE = 1e-9  # how far a sum of probabilities may be off
 LONGEST = 1e12  # the most expected steps to the end, ‖(I − γP)⁻¹‖∞: beyond, fewer than four digits are left
@@ -105,8 +105,9 @@ def _krylov(matrix: Any, b: Vector, order: float) -> Vector | None:
 
 def _require_no_closed_class(chain: Any) -> None:
     """Raise if a strongly connected component has no edge out of it and loses no mass."""
-    from scipy.sparse import csr_matrix
-    from scipy.sparse.csgraph import connected_components
+    with scipy_needed("a discount of 1"):
+        from scipy.sparse import csr_matrix
+        from scipy.sparse.csgraph import connected_components
 
     edges = csr_matrix(chain > 0.0)
     n_classes, label = connected_components(edges, directed=True, connection="strong")

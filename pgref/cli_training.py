@@ -147,10 +147,11 @@ def list_envs(arguments: argparse.Namespace) -> int:
     rows = [("name", "observations", "actions", "time limit", "")]
     for name, (place, _) in names.TABLE.items():
         module, maker = place.split(":")
-        text = inspect.getdoc(getattr(import_module(f"pgref.envs.{module}"), maker)) or ""
+        made = getattr(import_module(f"pgref.envs.{module}"), maker)
+        text = (inspect.getdoc(made) or "") if __doc__ else ""  # python -OO leaves a dataclass its signature
         env: Any = names.make(name)
         spaces = _space(env.obs_space), _space(env.action_space)
-        rows.append((name, *spaces, str(env.time_limit), text.splitlines()[0].removeprefix("Return ")))
+        rows.append((name, *spaces, str(env.time_limit), text.partition("\n")[0].removeprefix("Return ")))
     print(_table(rows))
     return 0
 
@@ -222,9 +223,11 @@ def _summary(run: Any, steps: int, seconds: float) -> str:
     from pgref.plans import JSONL
 
     state, rate = run.agent.state, steps / seconds
-    latest = curves.learning_curve(records.read(run.folder / JSONL), [state.steps])[0]
+    rows = records.read(run.folder / JSONL)
+    latest, status = curves.learning_curve(rows, [state.steps])[0], str(rows[-1]["status"])
+    how = f" ({status})" if status.startswith("scheduled") else ""  # not as A3C was told to run
     return (
-        f"{run.plan.algorithm} on {run.plan.env}: {state.steps} steps, {state.updates} updates, "
+        f"{run.plan.algorithm} on {run.plan.env}: {state.steps} steps, {state.updates} updates{how}, "
         f"{seconds:.1f} s, {rate:.0f} steps/s; mean return {latest:.4g} of the last 100 episodes, "
         f"{runs.evaluate(run).mean:.4g} of {runs.EPISODES} in evaluation; {run.folder}"
     )

@@ -3,6 +3,11 @@
 Numerical non-success (a flat curvature, a refused step) is a status in a result, never one of these.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class PgrefError(Exception):
     """Base class of every error of this package."""
@@ -54,3 +59,12 @@ class WorkerTimeout(WorkerError):
 
 class WorkerDied(WorkerError):
     """A worker's process ended without an answer."""
+
+
+@contextmanager
+def scipy_needed(what: str) -> Iterator[None]:
+    """Say in a MissingExtraError that this needs SciPy, without which learning and all around it works."""
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        raise MissingExtraError(f"{what} needs SciPy: pip install scipy") from missing

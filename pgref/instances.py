@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from pgref.arrays import Array, Matrix, count, in_unit_interval, non_negative, positive
-from pgref.errors import ArgumentError
+from pgref.errors import ArgumentError, scipy_needed
 from pgref.mdp import TabularMDP
 from pgref.special import softmax
 
@@ -139,7 +139,8 @@ def random_walk(half_width: int, divergence: float, discount: float, scale: floa
     π goes down or up with ½ each, π′ up a little more, with D(π ‖ π′) = `divergence` everywhere. Up pays
     ε·sign(s) and down −ε·sign(s); the ends reflect by staying. The transitions are sparse.
     """
-    from scipy.sparse import csr_matrix
+    with scipy_needed("a sparse MDP"):
+        from scipy.sparse import csr_matrix
 
     n = count("half_width", half_width)
     states = np.arange(2 * n + 1)
@@ -216,6 +217,7 @@ def _tilted(p: float, divergence: float) -> tuple[float, float]:
 
 
 def _as_csr(rows: Array) -> object:
-    from scipy.sparse import csr_matrix
+    with scipy_needed("a sparse MDP"):
+        from scipy.sparse import csr_matrix
 
     return csr_matrix(rows.reshape(-1, rows.shape[2]))

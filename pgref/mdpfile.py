@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from pgref.arrays import Matrix, as_array
-from pgref.errors import ArgumentError, DataFileError, PgrefError
+from pgref.errors import ArgumentError, DataFileError, MissingExtraError, PgrefError, scipy_needed
 from pgref.files import Location, write_atomically
 from pgref.mdp import TabularMDP, as_policy
 
@@ -33,6 +33,7 @@ def load_mdp(path: Location) -> TabularMDP:
     Raises:
         FileNotFoundError and other OSErrors: the file cannot be opened.
         DataFileError: it holds no MDP; the message names the path and the reason.
+        MissingExtraError: it holds a sparse one, and SciPy is not installed.
     """
     content = _read(path)
     sparse = "data" in content
@@ -40,6 +41,8 @@ def load_mdp(path: Location) -> TabularMDP:
     try:
         transitions = _csr(content) if sparse else content["transitions"]
         return TabularMDP(transitions, *(content[key] for key in SHARED))
+    except MissingExtraError:
+        raise
     except PgrefError as error:
         raise DataFileError(f"{_name(path)}: {error}") from error
 
@@ -130,7 +133,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _csr(content: dict[str, Any]) -> Any:
-    from scipy.sparse import csr_matrix
+    with scipy_needed("a sparse MDP"):
+        from scipy.sparse import csr_matrix
 
     shape = as_array("shape", content["shape"], (2,), "i")
     data = as_array("data", content["data"], (None,))

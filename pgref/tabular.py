@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 
 from pgref.arrays import Matrix, Vector, count, positive
+from pgref.errors import scipy_needed
 from pgref.mdp import TabularMDP, action_values, advantages, as_policy, visitation
 from pgref.special import kl_terms
 
@@ -150,7 +151,8 @@ def _row_divergence(pi: Matrix, advantage: Matrix, price: float) -> float:
 
 def _where_it_falls_to(target: float, f: Callable[[float], float], start: float) -> float:
     """Return x with f(x) = target for a falling f, or about 1e±260 if it is reached nowhere between."""
-    from scipy.optimize import brentq
+    with scipy_needed("an exact step"):
+        from scipy.optimize import brentq
 
     low, high, width = math.log(start), math.log(start), 2
     while high < 600 and f(math.exp(high)) > target:

@@ -2,8 +2,9 @@
 
 The Master is a flat array that all Workers write without a lock (`thread`, `process`), or the only one who
 holds the weights and gets messages (`executor`). A `schedule` runs any order of fetches and pushes in one
-thread, to the same bits every time. What the box leaves open: the last gradients are pushed, the environment
-carries over from one k to the next, and an update is so many segments, after which all Workers have pushed.
+thread, to the same bits every time; where threads cannot start, it is what runs, and the status says so.
+What the box leaves open: the last gradients are pushed, the environment carries over from one k to the
+next, and an update is so many segments, after which all Workers have pushed.
 """
 
 from __future__ import annotations
