@@ -19,9 +19,12 @@ import numpy as np
 from pgref.arrays import Array, Matrix, Vector, Workspace, as_array, as_parameters, in_precision
 from pgref.categorical import Categorical
 from pgref.distributions import Distribution
-from pgref.errors import ArgumentTypeError
+from pgref.errors import ArgumentTypeError, PgrefError
+from pgref.mlp import BLOCK
 from pgref.networks import Linearization, Network
 from pgref.special import softmax
+
+KEPT = 32 * BLOCK  # samples whose activations are kept, 37 MB of two hidden layers of 64 units
 
 
 class Scores(NamedTuple):
@@ -174,7 +177,33 @@ class Policy:
     def fisher_product(
         self, theta: Vector, obs: Array, weights: Array | None = None, work: Workspace | None = None
     ) -> Callable[[Vector], Vector]:
-        """Return v [P] ↦ Hv [P] with H = Σ_n w_n JᵀFJ, the Hessian of `mean_kl` at θ_new = θ_old = θ."""
+        """Return v [P] ↦ Hv [P] with H = Σ_n w_n JᵀFJ, the Hessian of `mean_kl` at θ_new = θ_old = θ.
+
+        The activations of one forward pass serve all products. Those of more than `KEPT` samples would take
+        too much memory: each product makes them again, block by block, to the same bits.
+        """
+        n = len(obs)
+        if n <= KEPT:
+            return self._fisher_product(theta, obs, weights, work)
+        w = as_weights(weights, np.empty(n, as_parameters("theta", theta, self.n_params).dtype))
+        parts = [slice(first, first + BLOCK) for first in range(0, n, BLOCK)]
+        try:
+            for part in parts:
+                self.network.linearize(theta, obs[part], work)
+        except PgrefError:
+            return self._fisher_product(theta, obs, weights, None)  # which raises, and says where among all
+
+        def hessian_product(v: Vector) -> Vector:
+            total = self._fisher_product(theta, obs[parts[0]], w[parts[0]], work)(v).copy()
+            for part in parts[1:]:
+                total += self._fisher_product(theta, obs[part], w[part], work)(v)
+            return total
+
+        return hessian_product
+
+    def _fisher_product(
+        self, theta: Vector, obs: Array, weights: Array | None, work: Workspace | None
+    ) -> Callable[[Vector], Vector]:
         z, jvp, vjp = self.network.linearize(theta, obs, work)
         product, w = self.distribution.fisher_product(z), as_weights(weights, z)[:, None]
 

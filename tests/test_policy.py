@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pgref import mlp
 from pgref.arrays import Workspace
 from pgref.checks.derivatives import (
     STEP,
@@ -250,6 +251,40 @@ def test_the_fisher_product_is_linear_symmetric_and_positive(name, seed, n):
     assert v @ hv >= 0
     assert np.abs(h - h.T).max() <= 1e-15 * size
     assert np.linalg.eigvalsh((h + h.T) / 2).min() >= -1e-15 * size
+
+
+@pytest.mark.parametrize("name", sorted(POLICIES))
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("work", [None, Workspace()])
+def test_without_kept_activations_the_fisher_product_is_the_same(monkeypatch, name, weighted, work):
+    policy, theta, _, obs, _, weights = draw(name, 0, 2 * mlp.BLOCK + 7, np.float32)
+    w = weights if weighted else None
+    v = np.random.default_rng(0).standard_normal((3, policy.n_params))
+    kept = policy.fisher_product(theta, obs, w)
+    wanted = [kept(row).copy() for row in v]
+    monkeypatch.setattr("pgref.policy.KEPT", mlp.BLOCK)
+    product = policy.fisher_product(theta, obs, w, work)
+    got = [product(row) for row in v]
+    if (
+        "MLP" in repr(policy) and "free" not in name
+    ):  # a table's sums, and those of a free log σ, run otherwise
+        assert [row.tobytes() for row in got] == [row.tobytes() for row in wanted]
+    else:
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_without_kept_activations_errors_say_where_among_all_samples(monkeypatch):
+    policy, theta, _, obs, _, weights = draw("tanh", 0, mlp.BLOCK + 7)
+    monkeypatch.setattr("pgref.policy.KEPT", mlp.BLOCK)
+    bad = obs.copy()
+    bad[mlp.BLOCK + 2, 1] = np.nan
+    at = mlp.BLOCK + 2
+    with pytest.raises(NonFiniteError, match=rf"^observations must be finite, got nan at index \({at}, 1\)$"):
+        policy.fisher_product(theta, bad)
+    with pytest.raises(ShapeError, match=rf"^weights must have shape \({mlp.BLOCK + 7}\), got \(3,\)$"):
+        policy.fisher_product(theta, obs, weights[:3])
+    with pytest.raises(ShapeError, match=r"^v must have shape"):
+        policy.fisher_product(theta, obs)(np.ones(3))
 
 
 @given(seeds, sizes, weighting)
