@@ -94,12 +94,12 @@ class Agent:
     @property
     def seen(self) -> Moments:
         """The moments by which observations are normalised; of nothing if they are not."""
-        return self._runners()[0].seen
+        return self.runners()[0].seen
 
     @property
     def resumable(self) -> bool:
         """Whether a file can hold where the environment stands; if not, a loaded agent begins anew there."""
-        return getattr(self._runners()[0].env, "resumable", True) is not False
+        return getattr(self.runners()[0].env, "resumable", True) is not False
 
     def learn(
         self: A,
@@ -178,7 +178,7 @@ class Agent:
     def restart(self) -> None:
         """Begin new episodes in the environment, as after it has failed; nothing that was learned changes."""
         fresh, path = [], (self.config.n_envs, self.state.seed, 1, self.state.updates)
-        for i, runner in enumerate(self._runners()):
+        for i, runner in enumerate(self.runners()):
             new = rollout.start(self.env, *path, i)
             fresh.append(new._replace(clock=runner.clock, seen=runner.seen, gained=runner.gained))
         many = hasattr(self.state, "runners")
@@ -197,10 +197,11 @@ class Agent:
         checkpoint.save(path, {**header, "versions": versions()}, self.state)
 
     def export(self, path: str | os.PathLike[str], dtype: str | None = None) -> None:
-        """Write the policy as a file that needs no pgref, .py, .h, .mjs or .json: `export.targets.write`."""
+        """Write the policy as a file that needs no pgref, .py, .h, .mjs, .onnx or .json: `export.targets.write`."""
         import_module("pgref.export.targets").write(self, path, dtype=dtype)
 
-    def _runners(self) -> tuple[rollout.Runner, ...]:
+    def runners(self) -> tuple[rollout.Runner, ...]:
+        """Return where acting stands, of each Worker."""
         return getattr(self.state, "runners", None) or (self.state.runner,)
 
     def _choose(self, obs: Array, deterministic: bool, rng: np.random.Generator) -> Array:

@@ -6,17 +6,19 @@ import argparse
 import os
 from typing import Any
 
-LANGUAGES = {"py": "policy.py", "c": "policy.h", "js": "policy.mjs", "json": "policy.json"}
+ENDINGS = {"py": "py", "c": "h", "js": "mjs", "onnx": "onnx", "json": "json"}
 
 
-def add_command(commands: Any) -> None:
+def add(commands: Any) -> None:
     """Add the command to a parser's subparsers."""
-    run = commands.add_parser("export", help="a trained policy as one file of Python, C, JavaScript or JSON")
+    run = commands.add_parser(
+        "export", help="a trained policy as a file: Python, C, JavaScript, ONNX or JSON"
+    )
     run.set_defaults(run=export)
     run.add_argument("path", metavar="RUN", help="a run's folder, or the file of an agent")
-    run.add_argument("--to", required=True, choices=LANGUAGES, help="the language")
+    run.add_argument("--to", required=True, choices=ENDINGS, help="the language")
     run.add_argument("--dtype", choices=("float32", "float64"), help="precision (that of the training)")
-    run.add_argument("--out", metavar="PATH", help="the file (policy.py, .h, .mjs or .json)")
+    run.add_argument("--out", metavar="PATH", help="the file (policy.py, .h, .mjs, .onnx or .json)")
     run.add_argument("--verify", action="store_true", help="run it beside NumPy, on 10,000 observations")
 
 
@@ -26,12 +28,14 @@ def export(arguments: argparse.Namespace) -> int:
     from pgref.agent import load
     from pgref.export import targets
 
-    path, to, out = arguments.path, arguments.to, arguments.out or LANGUAGES[arguments.to]
+    path, to = arguments.path, arguments.to
+    out = arguments.out or f"policy.{ENDINGS[to]}"
     agent = load(path) if os.path.isfile(path) else runs.open_run(path).agent
     recipe = targets.write(agent, out, to, arguments.dtype)
     print(
         f"{out}: {recipe.about['algorithm']} on {recipe.about['env']} after {recipe.about['steps']} steps, "
-        f"{recipe.dtype}; constants {recipe.constant_bytes()} bytes, vectors {recipe.stack_bytes()} bytes"
+        f"{recipe.dtype}, {os.path.getsize(out):,} bytes; on a device {recipe.constant_bytes():,} bytes of "
+        f"flash for constants and {recipe.stack_bytes():,} of RAM for vectors"
     )
     return _verified(agent, out, recipe, to) if arguments.verify else 0
 
@@ -43,7 +47,7 @@ def _verified(agent: Any, out: str, recipe: Any, to: str) -> int:
     if done.problem:
         print(f"{out}: does not run: {done.problem}")
         return 1
-    rounded = f", {done.rounded} observations by what rounding moves" if done.rounded else ""
+    rounded = f"; on {done.rounded} observations rounding moves them further" if done.rounded else ""
     print(
         f"{out}: {'agrees' if done.ok else 'DIFFERS'} on {done.observations} observations: outputs within "
         f"{done.worst:.2g} of NumPy's (limit {done.tolerance:.0e}{rounded}), {done.outputs_off} outputs, "

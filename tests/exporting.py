@@ -1,10 +1,15 @@
-"""What the tests of exports share: a small policy of every kind, with the attributes of an agent."""
+"""What the tests of exports share: a small policy of every kind, and programs to run them."""
 
 import math
+import os
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
+from pgref import presets
+from pgref.agent import TRPO
 from pgref.distributions import Categorical, DiagonalGaussian, MultiCategorical
 from pgref.moments import merged, no_moments
 from pgref.networks import MLP, Table, WithFreeOutputs
@@ -29,6 +34,37 @@ KINDS = {  # network, distribution, observations, actions, whether observations 
     "table of a Gaussian": (WithFreeOutputs(Table(5, 2), 2), DiagonalGaussian(), STATES, ARM, False),
 }
 
+WARNINGS = ("-Wall", "-Wextra", "-pedantic", "-Werror", "-O1")
+CARTPOLE = """
+#include <stdio.h>
+#include "cart.h"
+#ifndef STARTS
+#define STARTS 100
+#endif
+int main(void)
+{
+    int start, t, shortest = 500;
+    for (start = 0; start < 100; start += 100 / STARTS) {
+        double x = start % 10 / 100. - .045, v = start / 10 / 100. - .045, angle = -x, rate = v / 2;
+        for (t = 0; t < 500 && fabs(x) <= 2.4 && fabs(angle) <= 12 * 2 * 3.141592653589793 / 360; t++) {
+            const cart_obs obs[CART_OBS] = {(cart_obs)x, (cart_obs)v, (cart_obs)angle, (cart_obs)rate};
+            cart_action action[CART_ACTIONS];
+            double push, turn, cosine = cos(angle);
+            if (cart_act(obs, NULL, action)) return 1;
+            push = ((action[0] ? 10 : -10) + .05 * rate * rate * sin(angle)) / 1.1;
+            turn = (9.8 * sin(angle) - cosine * push) / (.5 * (4 / 3. - .1 * cosine * cosine / 1.1));
+            x += .02 * v;
+            v += .02 * (push - .05 * turn * cosine / 1.1);
+            angle += .02 * rate;
+            rate += .02 * turn;
+        }
+        if (t < shortest) shortest = t;
+    }
+    printf("%d", shortest);
+    return cart_self_test();
+}
+"""
+
 
 def acting(kind="categorical", dtype="float64", seed=0, **more):
     """Return what an export needs of an agent, with random parameters."""
@@ -46,3 +82,21 @@ def acting(kind="categorical", dtype="float64", seed=0, **more):
         "seen": seen,
     }
     return SimpleNamespace(**{**parts, **more})
+
+
+def balancing():
+    """Return an agent that keeps CartPole's pole up."""
+    preset = presets.named("fast", "trpo", "CartPole")
+    return TRPO("CartPole", rng=0, **preset.settings).learn(preset.steps)
+
+
+def program(name):
+    """Return a program's path; where it is missing the test skips, or fails if PGREF_REQUIRE_EXTRAS=1."""
+    return shutil.which(name) or missing(f"{name} is not installed")
+
+
+def missing(message):
+    """Skip the test, or fail it if PGREF_REQUIRE_EXTRAS=1."""
+    if os.environ.get("PGREF_REQUIRE_EXTRAS") == "1":
+        pytest.fail(message)
+    pytest.skip(message)

@@ -47,8 +47,8 @@ def text(recipe: Recipe) -> str:
         "name": recipe.name,
         "about": recipe.about,
         "dtype": recipe.dtype,
-        "obs_space": _bounds(as_dict(recipe.obs_space), _or_none),
-        "action_space": _bounds(as_dict(recipe.action_space), _or_none),
+        "obs_space": as_json(recipe.obs_space),
+        "action_space": as_json(recipe.action_space),
         "normaliser": normaliser,
         "layers": [w.tolist() for w in recipe.layers],
         "activation": recipe.activation,
@@ -56,6 +56,11 @@ def text(recipe: Recipe) -> str:
         "recorded": _lists(recipe.recorded),
     }
     return json.dumps(content, allow_nan=False) + "\n"
+
+
+def as_json(space: Space) -> dict[str, Any]:
+    """Return a space as above, with null for no bound, JSON having no infinities."""
+    return _bounds(as_dict(space), _or_none)
 
 
 def read(path: Location) -> Recipe:
@@ -103,7 +108,7 @@ def _space(content: dict[str, Any]) -> Space:
 
 
 def _bounds(space: dict[str, Any], change: Any) -> dict[str, Any]:
-    """Return a space with every bound changed, JSON having no infinities."""
+    """Return a space with every bound changed."""
     sides: dict[str, Any] = {
         side: [change(side, x) for x in space[side]] for side in ("low", "high") if side in space
     }

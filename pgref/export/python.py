@@ -1,4 +1,4 @@
-"""A policy as one Python file that imports nothing but math."""
+"""A policy as one Python file that imports nothing but math, in the Python that MicroPython has too."""
 
 from __future__ import annotations
 

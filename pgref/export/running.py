@@ -1,4 +1,4 @@
-"""Running an export with what is installed: a fresh Python, a C compiler, Node.js.
+"""Running an export with what is installed: a fresh Python, a C compiler, Node.js, onnx's own evaluator.
 
 Each is given lines "obs … chance …" and answers a line "outputs … mode … sample …" for each, and a last one
 with the number of recorded answers that it does not reproduce.
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from pgref.errors import MissingExtraError
-from pgref.export import jsonfile, python
+from pgref.export import jsonfile, onnxfile, python
 from pgref.export.recipe import Recipe
 
 SECONDS = 600  # after which a program counts as hanging
@@ -68,6 +68,30 @@ int main(void)
     return 0;
 }
 """
+ONNX = """\
+import json, sys
+import numpy as np, onnx
+from onnx.reference import ReferenceEvaluator as Session
+path, width = sys.argv[1], int(sys.argv[2])
+model = onnx.load(path)
+said = {p.key: json.loads(p.value) for p in model.metadata_props}
+types = {i.name: i.type.tensor_type.elem_type for i in model.graph.input}
+session = Session(path)
+def answers(numbers):
+    obs, chance = (
+        part.astype(onnx.helper.tensor_dtype_to_np_dtype(types[name]))
+        for name, part in (("obs", numbers[:, :width]), ("chance", numbers[:, width:]))
+    )
+    obs = obs if said["obs_space"]["kind"] == "Box" else obs[:, 0]
+    return np.hstack(session.run(["outputs", "mode", "sample"], {"obs": obs, "chance": chance}))
+for row in answers(np.array([line.split() for line in sys.stdin], float)).tolist():
+    print(*map(repr, row))
+recorded = np.array([np.hstack(row) for row in said["recorded"]], float)
+given = width + len(said["recorded"][0][1])
+got, wanted = answers(recorded[:, :given]), recorded[:, given:]
+near = np.abs(got - wanted) <= said["tolerance"] * np.maximum(1, np.abs(wanted))
+print((~near).any(1).sum())
+"""
 STRICT = ("-std=c99", "-O2")
 
 
@@ -75,7 +99,7 @@ def run(to: str, path: Path, recipe: Recipe, lines: str, folder: Path) -> str:
     """Return what the export in a file answers; `folder` is an empty one to work in.
 
     Raises:
-        MissingExtraError: the program that it takes is not installed.
+        MissingExtraError: the program or package that it takes is not installed.
         subprocess.SubprocessError: it cannot be compiled, fails or hangs.
         DataFileError: a JSON that cannot be read.
     """
@@ -88,6 +112,10 @@ def run(to: str, path: Path, recipe: Recipe, lines: str, folder: Path) -> str:
         shutil.copy(path, folder / "policy.mjs")
         (folder / "run.mjs").write_text(JAVASCRIPT, "utf-8")
         return _answers([found("node", "Node.js"), str(folder / "run.mjs"), width], lines)
+    if to == "onnx":
+        onnxfile.imported()
+        (folder / "run.py").write_text(ONNX, "utf-8")
+        return _answers([sys.executable, str(folder / "run.py"), str(path.absolute()), width], lines)
     if to == "json":  # which runs nowhere: what its reader makes of it does
         path, again = folder / "policy.py", jsonfile.read(path)
         path.write_text(python.text(again), "utf-8")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pgref.errors import ArgumentError
-from pgref.export import c, javascript, jsonfile, python
+from pgref.export import c, javascript, jsonfile, onnxfile, python
 from pgref.export.recipe import Recipe, described
 from pgref.export.reference import Acting
 from pgref.files import Location, write_atomically
@@ -18,7 +18,7 @@ from pgref.files import Location, write_atomically
 class Target(NamedTuple):
     """A language."""
 
-    text: Callable[[Recipe], str]
+    content: Callable[[Recipe], str | bytes]
     suffixes: tuple[str, ...]  # of its files, the usual one first
 
 
@@ -26,6 +26,7 @@ TARGETS = {
     "py": Target(python.text, (".py",)),
     "c": Target(c.text, (".h",)),
     "js": Target(javascript.text, (".mjs", ".js")),
+    "onnx": Target(onnxfile.content, (".onnx",)),
     "json": Target(jsonfile.text, (".json",)),
 }
 
@@ -41,10 +42,12 @@ def write(agent: Acting, path: Location, to: str | None = None, dtype: str | Non
 
     Raises:
         ArgumentError, ArgumentTypeError, NonFiniteError: as `recipe.described`; an unknown `to` or ending.
+        MissingExtraError: ONNX without the package onnx.
         OSError: the file cannot be written; an older one is intact.
     """
     target, recipe = known(path, to), described(agent, dtype, identifier(path))
-    write_atomically(path, TARGETS[target].text(recipe).encode())
+    content = TARGETS[target].content(recipe)
+    write_atomically(path, content if isinstance(content, bytes) else content.encode())
     return recipe
 
 

@@ -24,9 +24,9 @@ class Verification(NamedTuple):
     """What came out."""
 
     observations: int
-    worst: float  # largest |z − z_numpy| / max(1, |z_numpy|), but where rounding itself may move z further
+    worst: float  # largest |z − z_numpy| / max(1, |z_numpy|), but of outputs that `rounded` counts
     tolerance: float
-    rounded: int  # observations that were left out of `worst`: their limit is what rounding moves
+    rounded: int  # observations with an output beyond the tolerance, no further than rounding moves it
     recorded_off: int  # recorded answers that it does not reproduce
     outputs_off: int  # outputs beyond their limits
     actions_off: int  # actions beyond theirs
@@ -57,22 +57,24 @@ def verify(
     ref = reference(agent, recipe.dtype)
     obs, chance = draw(ref, np.random.default_rng(seed), count("observations", observations))
     wanted = answers(ref, obs, chance)
-    judged = (wanted.output_limits <= tolerated(ref, wanted.outputs)).all(-1)
     open_choices = sum(int(np.isinf(limits).sum()) for limits in wanted[4:])
-    rest = TOLERANCE[recipe.dtype], int((~judged).sum())
+    tolerance = TOLERANCE[recipe.dtype]
     try:
         with tempfile.TemporaryDirectory() as folder:
             told = running.run(known(path, to), Path(path), recipe, _lines(obs, chance), Path(folder))
         got, recorded_off = _numbers(told, wanted)
     except (subprocess.SubprocessError, ValueError) as error:
         said = str(getattr(error, "stderr", None) or "").strip()
-        return Verification(len(obs), np.inf, *rest, 0, 0, 0, open_choices, f"{error} {said}".strip())
+        return Verification(len(obs), np.inf, tolerance, 0, 0, 0, 0, open_choices, f"{error} {said}".strip())
     splits = np.cumsum([a.shape[1] for a in wanted[:3]])[:2]
     off = [np.abs(g - w) for g, w in zip(np.split(got, splits, axis=1), wanted[:3], strict=True)]
     beyond = [int((~(d <= limit)).sum()) for d, limit in zip(off, wanted[3:], strict=True)]
-    worst = float((off[0] / np.maximum(1, np.abs(wanted.outputs)))[judged].max(initial=0.0))
-    actions_off = beyond[1] + beyond[2]
-    return Verification(len(obs), worst, *rest, recorded_off, beyond[0], actions_off, open_choices, "")
+    excused = (off[0] > tolerated(ref, wanted.outputs)) & (off[0] <= wanted.output_limits)
+    worst = np.where(excused, 0, off[0] / np.maximum(1, np.abs(wanted.outputs))).max()
+    rounded, actions_off = int(excused.any(-1).sum()), beyond[1] + beyond[2]
+    return Verification(
+        len(obs), float(worst), tolerance, rounded, recorded_off, beyond[0], actions_off, open_choices, ""
+    )
 
 
 def _lines(obs: Array, chance: Matrix) -> str:

@@ -7,7 +7,9 @@ import pytest
 
 EXTRAS = {
     "gymnasium": "gym",
+    "latex2mathml": "report",
     "matplotlib": "plot",
+    "onnx": "onnx",
     "tensorboardX": "tb",
     "tqdm": "progress",
 }  # what to install for a package that is no peer
