@@ -195,6 +195,13 @@ def aliased_mdp() -> TabularMDP:
     return TabularMDP(transitions, np.diag([1.0, 1.5]), np.eye(2)[0], 0.5)
 
 
+def two_step_mdp() -> TabularMDP:
+    """Return an MDP with J = p(1 − p) if both of its states take their first action with probability p."""
+    transitions = np.zeros((2, 2, 2))
+    transitions[0, 0, 1] = 1.0  # the first action leads on, everything else ends
+    return TabularMDP(transitions, np.array([[0.0, 0.0], [0.0, 1.0]]), np.array([1.0, 0.0]), 1.0)
+
+
 def _fork(
     p_old: list[float], p_new: list[float], tilted: tuple[float, float], discount: float, scale: float
 ) -> Instance:

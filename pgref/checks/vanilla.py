@@ -90,7 +90,7 @@ def baseline(rng: np.random.Generator, mdps: int) -> list[Finding]:
 
 def step_sizes(rng: np.random.Generator, mdps: int) -> list[Finding]:
     """One step size in θ crawls or collapses; a step bounded in KL does neither (Section 5.7)."""
-    m = _two_step_mdp()
+    m = instances.two_step_mdp()
     obs, theta = np.zeros(2, int), np.array([-4.0, 0.0])
     start, best = exact.parametrised_return(m, LOGITS, theta, obs), 0.25
     g = exact.policy_gradient(m, LOGITS, theta, obs)
@@ -162,13 +162,6 @@ def sigmoid_example(rng: np.random.Generator, mdps: int) -> list[Finding]:
         at_most("|D(θ: 6 → 3) − .038694| nats", abs(kl[0] - 0.038694), 5e-7),
         at_most("|D(θ: 1.5 → −1.5) − .952723| nats", abs(kl[1] - 0.952723), 5e-7),
     ]
-
-
-def _two_step_mdp() -> mdp.TabularMDP:
-    """Return an MDP with J = p(1 − p) if both of its states take their first action with probability p."""
-    transitions = np.zeros((2, 2, 2))
-    transitions[0, 0, 1] = 1.0  # the first action leads on, everything else ends
-    return mdp.TabularMDP(transitions, np.array([[0.0, 0.0], [0.0, 1.0]]), np.array([1.0, 0.0]), 1.0)
 
 
 def _asymmetry(rng: np.random.Generator, discounted: bool) -> float:

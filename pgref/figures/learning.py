@@ -1,4 +1,4 @@
-"""Pictures of what was measured; matplotlib is loaded when one is drawn."""
+"""Learning curves of several seeds, with bands."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ import numpy as np
 
 from pgref import curves
 from pgref.arrays import Matrix, Vector, count
-from pgref.errors import ArgumentError, MissingExtraError
-
-# distinct for every kind of colour vision (Okabe & Ito 2008); their yellow is left out, too pale for a line
-COLOURS = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000"
-DASHES = "-", "--", ":", "-."  # a second round of colours is dashed
+from pgref.errors import ArgumentError
+from pgref.figures.style import COLOURS, DASHES, finish, panels
 
 
 def learning_curves(
@@ -24,16 +21,18 @@ def learning_curves(
     points: int = 200,
     level: float = 0.95,
     rng: np.random.Generator | None = None,
+    lang: str = "en",
 ) -> Any:
     """Draw mean return against steps: the interquartile mean over seeds in its bootstrap band.
 
     Args:
         runs: for each label its runs, one a seed, each the rows that `records.read` returns.
-        ax: the matplotlib Axes to draw on; None makes a figure.
+        ax: where to draw, see `pgref.figures`.
         window: how many episodes a point averages over.
         points: how many points a line has, between the steps at which all its runs have a value.
         level: of the band, at each point by itself.
         rng: draws the bootstrap; None gives the same band for the same runs.
+        lang: of the labels, "en" or "zh".
 
     Returns:
         The Axes.
@@ -50,14 +49,13 @@ def learning_curves(
     rng = np.random.default_rng(0) if rng is None else rng
     drawn = {label: _on_one_grid(label, seeds, window, points) for label, seeds in runs.items()}
     bands = [curves.bootstrap_interval(values, curves.iqm, rng, level) for _, values in drawn.values()]
-    ax = _new_axes() if ax is None else ax
+    (ax,), lang = panels(ax, 1, lang)
     for i, (label, (grid, values)) in enumerate(drawn.items()):
         colour, dash = COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]
         ax.fill_between(grid, *bands[i], color=colour, alpha=0.2, linewidth=0)
         ax.plot(grid, curves.iqm(values), dash, color=colour, label=label)
-    ax.set_xlabel("environment steps")
-    ax.set_ylabel(f"mean return of {window} episodes (IQM, {level:.0%} band)")
-    ax.legend()
+    y = "mean return of {window} episodes (IQM, {level:.0%} band)"
+    finish(ax, lang, "environment steps", y, window=window, level=level)
     return ax
 
 
@@ -73,11 +71,3 @@ def _on_one_grid(label: str, seeds: Any, window: int, points: int) -> tuple[Vect
         )
     grid = np.linspace(first, last, count("points", points))
     return grid, np.array([curves.learning_curve(rows, grid, window) for rows in seeds])
-
-
-def _new_axes() -> Any:
-    try:
-        import matplotlib.pyplot as plt
-    except ModuleNotFoundError as missing:
-        raise MissingExtraError('figures need matplotlib: pip install "pgref[plot]"') from missing
-    return plt.subplots()[1]
