@@ -1,0 +1,1 @@
+"""A trained policy as a page to watch: `page` assembles it from the data files beside it."""
