@@ -77,7 +77,7 @@ def resolve(name: str) -> Any:
 
 def location(name: str) -> str:
     """Return file:line of "module:name"."""
-    target = resolve(name)
+    target = inspect.unwrap(resolve(name))  # a decorated function has two files
     return f"{inspect.getsourcefile(target)}:{inspect.getsourcelines(target)[1]}"
 
 

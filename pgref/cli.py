@@ -1,4 +1,4 @@
-"""The command: `pgref verify`, `show 5.18`, `list`, and those of `cli_training` and `cli_export`.
+"""The command: `pgref verify`, `show 5.18`, `list`; the others are in the modules cli_….
 
 Exit status 0 if everything holds, 1 if something does not, 2 for arguments or files that cannot be used and
 for training that cannot go on, 130 after Ctrl-C.
@@ -15,7 +15,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-DEFAULT_MDPS, THOROUGH_MDPS = 200, 3000
+from pgref import cli_report
+from pgref.cli_report import DEFAULT_MDPS, progress
+
+THOROUGH_MDPS = 3000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,6 +55,8 @@ def verify(arguments: argparse.Namespace) -> int:
 
     if arguments.policy is not None or arguments.new_policy is not None:
         raise _usage("--policy and --new-policy need --mdp")
+    if arguments.html:
+        cli_report.ready()
     mdps = THOROUGH_MDPS if arguments.thorough else DEFAULT_MDPS
     mdps = mdps if arguments.mdps is None else count("--mdps", arguments.mdps)
     seed, lang = count("--rng", arguments.rng, 0), arguments.lang
@@ -61,9 +66,9 @@ def verify(arguments: argparse.Namespace) -> int:
     started, outcomes = time.perf_counter(), []
     print(render.header(lang))
     for i, item in enumerate(selected):
-        _progress(f"[{i + 1}/{len(selected)}] {item.id} {render.title(item, lang)}")
+        progress(f"[{i + 1}/{len(selected)}] {item.id} {render.title(item, lang)}")
         outcomes.append(book.run(item, mdps=mdps, seed=seed))
-        _progress("")
+        progress("")
         print(render.outcome_row(outcomes[-1], lang), flush=True)
     seconds = time.perf_counter() - started
     kept, total = sum(o.ok for o in outcomes), sum(len(o.findings) for o in outcomes)
@@ -72,6 +77,8 @@ def verify(arguments: argparse.Namespace) -> int:
     if arguments.json:
         record = {"mdps": mdps, "rng": seed, "seconds": seconds, "items": [_as_json(o) for o in outcomes]}
         _write_json(arguments.json, kept == len(outcomes), record)
+    if arguments.html:
+        cli_report.write(arguments.html, outcomes, mdps=mdps, seed=seed, lang=lang)
     return 0 if kept == len(outcomes) else 1
 
 
@@ -104,8 +111,8 @@ def _verify_own(arguments: argparse.Namespace) -> int:
 
     if arguments.policy is None:
         raise _usage("--mdp needs --policy")
-    if arguments.only or arguments.thorough or arguments.mdps is not None:
-        raise _usage("--only, --mdps and --thorough do not go with --mdp")
+    if arguments.only or arguments.thorough or arguments.html or arguments.mdps is not None:
+        raise _usage("--only, --mdps, --thorough and --html do not go with --mdp")
     mdp, policy = mdpfile.load_mdp(arguments.mdp), mdpfile.load_policy(arguments.policy)
     new = None if arguments.new_policy is None else mdpfile.load_policy(arguments.new_policy)
     result = own.report(mdp, policy, new, np.random.default_rng(count("--rng", arguments.rng, 0)))
@@ -127,8 +134,7 @@ def _verify_own(arguments: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from pgref import __version__
-    from pgref.cli_export import add_command
-    from pgref.cli_training import add_commands
+    from pgref import cli_demo, cli_export, cli_figures, cli_training
 
     parser = argparse.ArgumentParser(prog="pgref", description="A policy-gradient chapter as code, verified.")
     parser.add_argument("--version", action="version", version=f"pgref {__version__}")
@@ -143,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--rng", type=int, default=0, metavar="SEED", help="seed of the random instances (0)")
     check.add_argument("--thorough", action="store_true", help=f"{THOROUGH_MDPS} instances, some minutes")
     check.add_argument("--json", metavar="FILE", help="write everything measured")
+    check.add_argument("--html", metavar="FILE", help="write it as a page; needs pgref[report]")
     check.add_argument("--mdp", metavar="FILE", help="check your own MDP instead (.npz or .json)")
     check.add_argument("--policy", metavar="FILE", help="π for --mdp (.npz, .npy or .json)")
     check.add_argument("--new-policy", metavar="FILE", help="π′ for --mdp")
@@ -154,8 +161,9 @@ def _parser() -> argparse.ArgumentParser:
     rows = commands.add_parser("list", parents=[language], help="all items, a line each")
     rows.set_defaults(run=list_items)
     rows.add_argument("--markdown", action="store_true", help="the tables of the README")
-    add_commands(commands)
-    add_command(commands)
+    for others in (cli_training, cli_export, cli_demo, cli_figures):
+        others.add(commands)
+    cli_report.add(commands, language)
     return parser
 
 
@@ -163,12 +171,6 @@ def _usage(message: str) -> Exception:
     from pgref.errors import ArgumentError
 
     return ArgumentError(message)
-
-
-def _progress(text: str) -> None:
-    """Show what is being done on a terminal, and nothing in a pipe."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def _as_json(outcome: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ FORMATS = (".png", ".svg", ".pdf")
 WORDS = {"True": True, "False": False, "None": None}  # Python's, besides JSON's
 
 
-def add_commands(commands: Any) -> None:
+def add(commands: Any) -> None:
     """Add the commands to a parser's subparsers."""
     run = commands.add_parser("train", help="learn an environment, into a folder")
     run.set_defaults(run=train)

@@ -126,6 +126,10 @@ def test_an_outcome_needs_findings_that_keep_their_limits():
         assert not book.Outcome(item, (at_most("a", 0, 0), bad)).ok
 
 
+def test_the_location_of_a_decorated_function_is_its_own():
+    assert "ppo.py" in book.location("algorithms.ppo:update")
+
+
 def test_location_names_file_and_line():
     path, line = book.location("special:softmax").rsplit(":", 1)
     source = Path(path).read_text(encoding="utf-8").splitlines()

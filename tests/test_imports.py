@@ -24,11 +24,16 @@ ORDER = """
     asynchronous asynchronous.shared asynchronous.rounds asynchronous.schedule
     asynchronous.threads asynchronous.processes asynchronous.messages
     algorithms algorithms.*
-    checkpoint rowfile records progress curves figures presets evaluation
+    checkpoint rowfile records progress curves presets evaluation
     export export.reference export.recipe export.literals export.python export.c export.javascript
-    export.jsonfile export.targets export.running export.verification agent plans runs
+    export.jsonfile export.onnxfile export.targets export.running export.verification agent plans runs
+    demo demo.actors demo.page
+    figures.labels figures.style figures.one_parameter figures.sigmoid figures.step_size
+    figures.discounting figures.surrogate figures.trust figures.asynchronous figures.learning figures.svg figures
     checks checks.finding checks.derivatives checks.draws checks.*
-    concordance book own chinese render cli_training cli_export cli
+    concordance book own chinese render
+    report report.formulas report.mathml report.words report.source report.pictures report.entry report.page
+    cli_training cli_export cli_demo cli_figures cli_report cli
 """.split()
 CONCURRENCY = {"threading", "queue", "concurrent", "multiprocessing", "asyncio", "subprocess", "socket"}
 

@@ -1,0 +1,1 @@
+"""The chapter as a page: every item with its typeset formula, verdict, measurements, code and figure."""
