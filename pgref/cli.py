@@ -133,8 +133,7 @@ def _verify_own(arguments: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from pgref import __version__
-    from pgref import cli_demo, cli_export, cli_figures, cli_training
+    from pgref import __version__, cli_demo, cli_export, cli_figures, cli_training
 
     parser = argparse.ArgumentParser(prog="pgref", description="A policy-gradient chapter as code, verified.")
     parser.add_argument("--version", action="version", version=f"pgref {__version__}")
