@@ -197,7 +197,7 @@ class Agent:
         checkpoint.save(path, {**header, "versions": versions()}, self.state)
 
     def export(self, path: str | os.PathLike[str], dtype: str | None = None) -> None:
-        """Write the policy as a file that needs no pgref, .py, .h, .mjs, .onnx or .json: `export.targets.write`."""
+        """Write the policy as a file without pgref, .py, .h, .mjs, .onnx or .json: `export.targets.write`."""
         import_module("pgref.export.targets").write(self, path, dtype=dtype)
 
     def runners(self) -> tuple[rollout.Runner, ...]:

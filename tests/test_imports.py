@@ -29,7 +29,8 @@ ORDER = """
     export.jsonfile export.onnxfile export.targets export.running export.verification agent plans runs
     demo demo.actors demo.page
     figures.labels figures.style figures.one_parameter figures.sigmoid figures.step_size
-    figures.discounting figures.surrogate figures.trust figures.asynchronous figures.learning figures.svg figures
+    figures.discounting figures.surrogate figures.trust figures.asynchronous figures.learning
+    figures.svg figures
     checks checks.finding checks.derivatives checks.draws checks.*
     concordance book own chinese render
     report report.formulas report.mathml report.words report.source report.pictures report.entry report.page
