@@ -133,7 +133,7 @@ def _verify_own(arguments: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from pgref import __version__, cli_demo, cli_export, cli_figures, cli_training
+    from pgref import __version__, cli_demo, cli_export, cli_figures, cli_oracle, cli_training
 
     parser = argparse.ArgumentParser(prog="pgref", description="A policy-gradient chapter as code, verified.")
     parser.add_argument("--version", action="version", version=f"pgref {__version__}")
@@ -160,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     rows = commands.add_parser("list", parents=[language], help="all items, a line each")
     rows.set_defaults(run=list_items)
     rows.add_argument("--markdown", action="store_true", help="the tables of the README")
-    for others in (cli_training, cli_export, cli_demo, cli_figures):
+    for others in (cli_training, cli_export, cli_demo, cli_figures, cli_oracle):
         others.add(commands)
     cli_report.add(commands, language)
     return parser
