@@ -31,6 +31,7 @@ ORDER = """
     figures.labels figures.style figures.one_parameter figures.sigmoid figures.step_size
     figures.discounting figures.surrogate figures.trust figures.asynchronous figures.learning
     figures.svg figures
+    checks checks.finding checks.derivatives checks.draws checks.*
     oracle.deviation oracle.component oracle.report oracle.inputs oracle.trial oracle.likeness oracle.shrink
     oracle.compare oracle.sums oracle.returns_deviations oracle.returns oracle.losses_deviations
     oracle.losses oracle.value_losses_deviations oracle.value_losses oracle.categorical_deviations
@@ -38,7 +39,6 @@ ORDER = """
     oracle.search_deviations oracle.steps_deviations oracle.steps oracle.estimators_deviations
     oracle.estimators oracle.environments_deviations oracle.environments oracle.families oracle.files oracle
     oracle.plugin
-    checks checks.finding checks.derivatives checks.draws checks.*
     concordance book own chinese render
     report report.formulas report.mathml report.words report.source report.pictures report.entry report.page
     cli_training cli_export cli_demo cli_figures cli_oracle cli_report cli

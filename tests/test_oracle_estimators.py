@@ -101,13 +101,13 @@ def time_baseline(states, actions, rewards, theta, values, discount):
 
 
 def likelihood_ratio(states, actions, rewards, theta, values, discount):
-    """Return R(τ)∇log P(τ) by central differences of Σ log π in θ."""
-    powers, h, estimate = discount ** np.arange(len(rewards)), 1e-6, np.zeros(theta.shape)
+    """Return R(τ)∇log P(τ) by complex steps of Σ log π in θ."""
+    powers, h, estimate = discount ** np.arange(len(rewards)), 1e-20, np.zeros(theta.shape)
     for index in np.ndindex(theta.shape):
-        e = np.zeros(theta.shape)
-        e[index] = h
-        up, down = (np.log(softmax(theta + d)[states, actions]).sum() for d in (e, -e))
-        estimate[index] = (powers @ rewards) * (up - down) / (2 * h)
+        stepped = theta.astype(complex)
+        stepped[index] += 1j * h
+        pi = np.exp(stepped) / np.sum(np.exp(stepped), axis=1, keepdims=True)
+        estimate[index] = (powers @ rewards) * np.log(pi[states, actions]).sum().imag / h
     return estimate
 
 
