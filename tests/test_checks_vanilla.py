@@ -192,6 +192,6 @@ def test_q_in_place_of_a_is_no_mistake(check, rng, monkeypatch):
 
 
 def test_the_two_step_mdp_has_the_return_p_times_1_minus_p():
-    m = vanilla._two_step_mdp()
+    m = instances.two_step_mdp()
     for p in (0.0, 0.3, 1.0):
         assert mdp.expected_return(m, [[p, 1 - p]] * 2) == pytest.approx(p * (1 - p), rel=1e-15)

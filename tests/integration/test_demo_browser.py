@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from browser import browser, complaints, open_page, overflow, prefer, requests, resize
+from exporting import balancing
 
-from pgref import presets
-from pgref.agent import AGENTS, PPO, TRPO
+from pgref.agent import AGENTS, PPO
 from pgref.demo import actors, page
 from pgref.moments import normalised
 
@@ -31,8 +31,7 @@ def driver():
 @pytest.fixture(scope="module")
 def trained():
     """A CartPole policy that has learned enough."""
-    preset = presets.named("fast", "trpo", "CartPole")
-    return TRPO("CartPole", rng=0, **preset.settings).learn(preset.steps)
+    return balancing()
 
 
 @pytest.fixture(scope="module")
