@@ -245,7 +245,14 @@ class Odd:
         (lambda *a: right(*a)[0], r"It returned shape \(1,\), not \(1, 1\)."),
         (lambda *a: right(*a).sum(), r"It returned shape \(\), not \(1, 1\)."),
         (lambda *a: right(*a) * np.nan, "It returned nan."),
-        (lambda *a: np.where(a[4], np.nan, right(*a)), "It returned nan."),
+        (
+            lambda *a: np.where(a[4], np.nan, right(*a)),
+            r"It returned nan on \d+ of 32 inputs, and the right result on the others\.",
+        ),
+        (
+            lambda *a: np.where(a[4], np.nan, right(*a) ** 2 + 0.3),
+            r"It returned nan on \d+ of 32 inputs\.",
+        ),
         (writes, "It wrote to its arguments: rewards."),
     ],
 )
@@ -258,6 +265,24 @@ def test_a_callable_that_does_not_work_gets_a_report_that_says_so(function, mess
     assert inputs["rewards"].size == 1  # the smallest there is
     assert "smallest example" in str(report)
     json.dumps(report.as_json(), allow_nan=False)
+
+
+def test_nan_on_some_inputs_does_not_hide_what_is_computed_on_the_others(recwarn):
+    def reversed_kl(z_old, z_new):
+        p, q = (np.exp(z) / np.exp(z).sum(-1, keepdims=True) for z in (z_old, z_new))
+        return (q * np.log(q / p)).sum(-1)
+
+    report = oracle.categorical_kl(reversed_kl)
+    assert (report.verdict, report.deviation.name) == ("deviation", "reversed_infinite_on_underflow")
+    assert re.search(r" And it returned nan on \d+ of 32 inputs\.$", report.message)
+    assert report.cases == 32
+    assert not np.isnan(report.counterexample.got).any()
+    assert not recwarn.list  # of the overflow in it
+
+    report = oracle.natural_step(lambda product, x, kl_limit: np.sqrt(kl_limit / (x @ product(x))) * x)
+    assert report.verdict == "deviation"
+    assert "½" in report.message
+    assert "returned nan on 1 of 32 inputs" in report.message
 
 
 def test_an_infinity_is_no_failure_to_work():

@@ -48,6 +48,13 @@ class _Run(NamedTuple):
         """Return what the deviation gives on all inputs."""
         return [evaluated(deviation.function, inputs) for inputs in self.cases]
 
+    def without(self, cases: set[int]) -> _Run:
+        """Return the results without those cases."""
+        kept = [i for i in range(len(self.cases)) if i not in cases]
+        rows, got = [self.cases[i] for i in kept], [self.got[i] for i in kept]
+        expected, errors = [self.expected[i] for i in kept], [self.errors[i] for i in kept]
+        return self._replace(cases=rows, got=got, expected=expected, errors=errors)
+
     def equals(self, function: Callable[..., Any]) -> bool:
         """Return whether the function gives the same results on all inputs."""
         pairs = zip(self.got, self.cases, strict=True)
@@ -106,7 +113,11 @@ def _examined(trial: Trial, cases: list[Inputs]) -> Report:
     run = _Run(trial, cases, got, expected, errors, any(o.single for o in outcomes))
     if max(errors) <= run.tolerance:
         return _report(run, "equal", f"It computes the reference, on {len(cases)} inputs.")
-    return _known(run) or _rounded(run) or _alike(run) or _unlike(run)
+    return _explained(run) or _with_nan(run) or _unlike(run)
+
+
+def _explained(run: _Run) -> Report | None:
+    return _known(run) or _rounded(run) or _alike(run)
 
 
 def _known(run: _Run) -> Report | None:
@@ -147,11 +158,27 @@ def _alike(run: _Run) -> Report | None:
     return _report(run, "equal up to", f"Equal up to {words}.") if words else None
 
 
+def _with_nan(run: _Run) -> Report | None:
+    """Return the report on a callable that gives NaN for some inputs: what else it does, and that."""
+    n = len(run.cases)
+    bad = [i for i in range(n) if np.isnan(run.got[i]).any() and not np.isnan(run.expected[i]).any()]
+    if not bad:
+        return None
+    outcome = Outcome(run.got[bad[0]], run.expected[bad[0]], False, "it returned nan", "nan")
+    failed = _failed(run.trial, run.cases[bad[0]], outcome, n)
+    rest = run.without(set(bad))
+    if not rest.cases:
+        return failed
+    often = f"returned nan on {len(bad)} of {n} inputs"
+    if max(rest.errors) <= rest.tolerance:
+        return failed._replace(message=f"It {often}, and the right result on the others.")
+    found = _explained(rest)
+    if found is None:
+        return failed._replace(message=f"It {often}.")
+    return found._replace(message=f"{found.message} And it {often}.", cases=n)
+
+
 def _unlike(run: _Run) -> Report:
-    for inputs, got, expected in zip(run.cases, run.got, run.expected, strict=True):
-        if np.isnan(got).any() and not np.isnan(expected).any():
-            outcome = Outcome(got, expected, False, "it returned nan", "nan")
-            return _failed(run.trial, inputs, outcome, len(run.cases))
     again = [_outputs_of(run.trial)(inputs) for inputs in run.cases]
     if any(error(a, g) > run.precision for a, g in zip(again, run.got, strict=True)):
         return _report(run, "different", "Its results differ from call to call on the same input.")
@@ -217,12 +244,14 @@ def _example(run: _Run) -> Counterexample:
     """Return the smallest inputs found that show the difference."""
     worst = max(run.errors)
     least = max(run.tolerance, min(VISIBLE, worst / 10))
-    trial = run.trial
+    trial, nan = run.trial, any(np.isnan(got).any() for got in run.got)
 
     def differs(inputs: Inputs) -> bool:
         outcome = trial(inputs)
-        finite = np.isfinite(outcome.expected).all()
-        return outcome.output is not None and bool(finite) and error(outcome.output, outcome.expected) > least
+        got, expected = outcome.output, outcome.expected
+        if got is None or not np.isfinite(expected).all() or (np.isnan(got).any() and not nan):
+            return False
+        return error(got, expected) > least
 
     shown = [inputs for inputs, e in zip(run.cases, run.errors, strict=True) if e > least]
     return _shown(trial, shrunk(trial.component, shown[0], differs))

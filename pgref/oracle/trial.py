@@ -41,7 +41,8 @@ class Trial(NamedTuple):
         given = self._laid_out(in_dtype(inputs, self.dtype))
         passed = in_dtype(given, self.dtype)
         try:
-            result = self.function(*self.component.arguments(passed))
+            with np.errstate(all="ignore"):  # what comes of an overflow is in the result
+                result = self.function(*self.component.arguments(passed))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of ragged lists, and tensors that need a gradient
                 raw = np.array(result)
