@@ -85,8 +85,8 @@ QUICK = {
     "n_envs": 16, "n_steps": 64, "trace": 0.95, "damping": 0.01, "critic_step": 3e-3, "critic_epochs": 10,
     "critic_minibatch": 256, "anneal_over": None,
 }
-# by name, algorithm and environment; "fast" is solved after the shortest time, start-up included, CartPole
-# on 357 of 360 seeds (one in twenty fails with fewer steps, or with a step that does not shrink)
+# by name, algorithm and environment; "fast" is solved after the shortest time, start-up included; CartPole
+# on 197 of 200 seeds that it was not chosen by (57 of 60 with 26,000 steps that do not shrink)
 NAMED: dict[str, dict[tuple[str, str], Preset]] = {
     "fast": {
         ("trpo", "CartPole"): Preset({**QUICK, "trace": 0.97, "anneal_over": 40_000}, 30_000),

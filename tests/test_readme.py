@@ -33,6 +33,14 @@ def test_tables_are_in_step(name, lang, outcomes):
         assert 1 / spread < float(shown) / float(measured) < spread
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "benchmarks/README.md"])
+def test_what_a_readme_links_to_is_there(name):
+    page = ROOT / name
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)\)", page.read_text(encoding="utf-8"))
+    assert links or name.startswith("benchmarks")
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
 def test_both_readmes_have_the_same_sections():
     levels = [
         re.findall(r"^(#+) ", (ROOT / name).read_text(encoding="utf-8"), re.M)

@@ -5,13 +5,12 @@ A test that uses it skips where Selenium or Chromium is missing, and fails there
 
 import base64
 import json
-import os
-import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from exporting import missing, program
 
 FLAGS = (
     "--headless=new",
@@ -34,8 +33,8 @@ def browser(width=1400, height=900):
     """Yield a Selenium driver whose page is that large; below 500 pixels it is a phone's."""
     webdriver = _module("selenium.webdriver")
     options = webdriver.ChromeOptions()
-    options.binary_location = _program("chromium")
-    service = webdriver.ChromeService(_program("chromedriver"))
+    options.binary_location = program("chromium")
+    service = webdriver.ChromeService(program("chromedriver"))
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         for flag in (*FLAGS, f"--user-data-dir={profile}", "--window-size=1400,900"):
@@ -95,15 +94,4 @@ def _module(name):
     try:
         return pytest.importorskip(name)
     except pytest.skip.Exception:
-        _missing("selenium")
-
-
-def _program(name):
-    return shutil.which(name) or _missing(name)
-
-
-def _missing(name):
-    message = f"{name} is not installed"
-    if os.environ.get("PGREF_REQUIRE_EXTRAS") == "1":
-        pytest.fail(message)
-    pytest.skip(message)
+        missing("selenium is not installed")

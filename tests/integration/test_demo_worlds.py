@@ -5,15 +5,14 @@ A test skips where Node.js is missing, and fails there if PGREF_REQUIRE_EXTRAS=1
 
 import json
 import math
-import os
 import re
-import shutil
 import subprocess
 from dataclasses import asdict
 from importlib.resources import files
 
 import numpy as np
 import pytest
+from exporting import program
 
 from pgref.agent import TRPO
 from pgref.demo import page
@@ -53,11 +52,7 @@ process.stdout.write(JSON.stringify({ about, answers }));
 @pytest.fixture(scope="module")
 def node():
     """Return the path of Node.js."""
-    if found := shutil.which("node"):
-        return found
-    if os.environ.get("PGREF_REQUIRE_EXTRAS") == "1":
-        pytest.fail("node is not installed")
-    pytest.skip("node is not installed")
+    return program("node")
 
 
 @pytest.fixture
