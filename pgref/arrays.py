@@ -12,7 +12,7 @@ import math
 import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from pgref.errors import ArgumentError, ArgumentTypeError, NonFiniteError, Shape
 Array: TypeAlias = npt.NDArray[Any]
 Vector: TypeAlias = npt.NDArray[Any]  # one axis: θ, a gradient, one number per state
 Matrix: TypeAlias = npt.NDArray[Any]  # two axes: a policy [S, A], a Hessian [P, P]
+Kept = TypeVar("Kept")
 Scratch: TypeAlias = Callable[[str, tuple[int, ...], Any], Array]  # name, shape, dtype ↦ array to overwrite
 
 # for each kind asked for: the dtype kinds that convert without loss, the dtype they get, the name in messages
@@ -48,12 +49,24 @@ class Workspace:
     def __init__(self) -> None:
         self._arrays: dict[str, Array] = {}
         self._parts: dict[str, Workspace] = {}
+        self._kept: dict[str, tuple[Any, Any]] = {}
 
     def __call__(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
         array = self._arrays.get(name)
         if array is None or array.shape != shape or array.dtype != dtype:
             array = self._arrays[name] = np.empty(shape, dtype)
         return array
+
+    def kept(self, name: str, key: Any, make: Callable[[], Kept]) -> Kept:
+        """Return what was made last under that name, or make it if that was with another key."""
+        known, value = self._kept.get(name, (None, None))
+        if known != key:
+            value = make()
+            self._kept[name] = key, value
+        return cast("Kept", value)
+
+    def __reduce__(self) -> tuple[type[Workspace], tuple[()]]:
+        return Workspace, ()  # a copy begins empty: views of one array would come back as arrays apart
 
     def part(self, name: str) -> Workspace:
         """Return the workspace of that name inside this one."""
@@ -75,10 +88,8 @@ def as_array(name: str, value: Any, shape: tuple[int | None, ...], kind: str = "
         ShapeError: another number of axes, or another length where one is given.
         NonFiniteError: a NaN or an infinity; the message says where.
     """
-    array = _rectangular(name, value)
-    ready = type(array) is np.ndarray and array.dtype in READY[kind]
-    if not (ready and array.flags.c_contiguous and array.flags.aligned):
-        array = _converted(name, value, array, kind)
+    ready = type(value) is np.ndarray and value.dtype in READY[kind] and value.flags.carray
+    array = value if ready else _converted(name, value, _rectangular(name, value), kind)
     if array.shape != shape and not _fits(array.shape, shape):
         wanted = ", ".join("any" if n is None else str(n) for n in shape)
         raise ShapeError(f"{name} must have shape ({wanted}), got {array.shape}")

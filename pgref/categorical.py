@@ -63,11 +63,12 @@ class Categorical:
 
     def log_prob_grad(self, z: Array | Softmax, actions: Array) -> Array:
         """Return ∇_z log π(a) = e_a − π, [N, K]."""
-        grad = -normalised(z).p
-        rows = np.arange(len(grad))
-        grad[rows, actions] = 0
-        grad[rows, actions] = -np.add.reduce(grad, -1)  # 1 − π(a) as the sum of the others: may be tiny
-        return grad
+        grad = np.negative(normalised(z).p.T)  # [K, N]
+        flat, chosen = grad.reshape(-1), actions * grad.shape[1]
+        chosen += np.arange(len(chosen))
+        flat[chosen] = 0
+        flat[chosen] = -np.add.reduce(grad)  # 1 − π(a) as the sum of the others: may be tiny
+        return grad.T
 
     def entropy(self, z: Array | Softmax) -> Array:
         """Return H = −Σ_a π(a) log π(a), [N] in nats, 0 ≤ H ≤ log K."""

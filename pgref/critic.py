@@ -15,7 +15,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pgref.arrays import Array, Vector, Workspace, as_array, in_precision, in_unit_interval, positive
+from pgref.arrays import (
+    Array,
+    Vector,
+    Workspace,
+    as_array,
+    in_precision,
+    in_unit_interval,
+    positive,
+    require_finite,
+)
 from pgref.errors import ShapeError
 from pgref.networks import Network
 
@@ -69,7 +78,8 @@ class Critic:
 
     def values(self, psi: Vector, obs: Array, work: Workspace | None = None) -> Array:
         """Return V_ψ(s), [N]."""
-        return self.network.forward(psi, work)(obs)[:, 0]
+        with np.errstate(over="ignore", invalid="ignore"):  # looked at before it is returned
+            return self.network.forward(psi, work)(self.network.checked(obs))[:, 0]
 
     def value_sum_grad(
         self, psi: Vector, obs: Array, weights: Array, work: Workspace | None = None
@@ -141,9 +151,10 @@ def value_step(
     critic: Critic, psi: Vector, obs: Array, targets: Array, work: Workspace | None = None
 ) -> ValueStep:
     """Return `value_loss_grad` and `value_loss` from one pass."""
-    here = critic.linearize(psi, obs, work)
-    errors = _errors(here.values, targets)
-    return ValueStep(here.value_sum_grad(2 / len(errors) * errors), _mean_square(errors))
+    value, _, vjp = critic.network.linearize(psi, obs, work)
+    errors = _errors(value[:, 0], targets)
+    weights = require_finite("weights", 2 / len(errors) * errors)
+    return ValueStep(vjp(weights[:, None]), _mean_square(errors))
 
 
 def clipped_value_loss(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
@@ -43,9 +43,9 @@ class Linearization(NamedTuple):
 
 
 class Activation(NamedTuple):
-    """A function applied in place, its slope given its value, and a number that it maps to exactly 1."""
+    """A function, its slope given its value, and a number that it maps to exactly 1."""
 
-    apply: Callable[[Array], Any]
+    apply: Callable[[Array, Array], Any]  # sums, out
     slope: Callable[[Array, Array], Any]  # value, out
     one: float
 
@@ -55,9 +55,13 @@ def _tanh_slope(h: Array, out: Array) -> None:
     np.subtract(1, out, out=out)
 
 
+def _relu(z: Array, out: Array) -> None:
+    np.maximum(z, 0, out=out)
+
+
 ACTIVATIONS = {
-    "tanh": Activation(lambda h: np.tanh(h, out=h), _tanh_slope, 40.0),
-    "relu": Activation(lambda h: np.maximum(h, 0, out=h), lambda h, out: np.copyto(out, h.real > 0), 1.0),
+    "tanh": Activation(np.tanh, _tanh_slope, 40.0),
+    "relu": Activation(_relu, lambda h, out: np.copyto(out, h.real > 0), 1.0),
 }
 
 
@@ -113,6 +117,10 @@ class MLP:
             layer[:-1] = rng.standard_normal((n_in, layer.shape[1])) / np.sqrt(n_in)
         return theta
 
+    def checked(self, obs: Array) -> Array:
+        """Return observations [N, D], or raise what `linearize` raises for those it cannot use."""
+        return as_batch("observations", obs, (None, self.sizes[0]))
+
     def linearize(self, theta: Vector, obs: Array, work: Workspace | None = None) -> Linearization:
         """Return the outputs [N, K] at observations [N, D], and the Jacobian products there.
 
@@ -120,108 +128,141 @@ class MLP:
             ArgumentTypeError, ShapeError, NonFiniteError: θ or the observations are not usable.
             ArgumentError: no observation.
         """
-        theta, obs = as_parameters("theta", theta, self.n_params), self._batch(obs)
-        run = self._pass(theta, len(obs), scratch(work))
-        return Linearization(run.forward(obs), run.jvp, run.vjp)
+        theta, obs = as_parameters("theta", theta, self.n_params), self.checked(obs)
+        run = self._pass(theta, len(obs), work)
+        with np.errstate(over="ignore", invalid="ignore"):  # looked at before it is returned
+            return Linearization(run.forward(obs), run.jvp, run.vjp)
 
     def forward(self, theta: Vector, work: Workspace | None = None) -> Callable[[Array], Array]:
         """Return observations [N, D] ↦ outputs [N, K] at a θ that is checked here, once, and not copied.
 
+        Observations must be as `checked` returns them; NumPy may warn of an overflow before it is raised.
+
         Raises:
-            As `linearize`, for θ at once and for observations when they come.
+            As `linearize`, for θ at once.
         """
-        theta, new = as_parameters("theta", theta, self.n_params), scratch(work)
+        theta = as_parameters("theta", theta, self.n_params)
         passes: dict[int, _Pass] = {}  # one for each N, since acting asks again and again
 
         def forward(obs: Array) -> Array:
-            obs = self._batch(obs)
-            run = passes.get(len(obs)) or self._pass(theta, len(obs), new)
+            run = passes.get(len(obs)) or self._pass(theta, len(obs), work)
             if work:
                 passes[len(obs)] = run
             return run.forward(obs)
 
         return forward
 
-    def _batch(self, obs: Array) -> Array:
-        return as_batch("observations", obs, (None, self.sizes[0]))
+    def _pass(self, theta: Vector, n: int, work: Workspace | None) -> _Pass:
+        make = partial(_Memory, self, n, theta.dtype)
+        memory = work.kept("pass", (self, n, theta.dtype), make) if work else make()
+        return _Pass(self, theta, self.layers(theta), memory, scratch(work))
 
-    def _pass(self, theta: Vector, n: int, new: Scratch) -> _Pass:
-        layers = self.layers(theta)
-        inputs = [new(f"input {i}", (n, len(w)), theta.dtype) for i, w in enumerate(layers)]
+
+class _Rows(NamedTuple):
+    """One block of n rows: views of the arrays of a pass, or of scratch that all blocks share."""
+
+    rows: slice
+    inputs: list[Array]  # [n, in + 1] of each layer, the last column 1
+    transposed: list[Array]  # [in + 1, n] the same
+    sums: list[tuple[Array, Array]]  # [n, width] of each hidden layer; with the column that φ maps to 1
+    value: Array  # [n, K]
+    slopes: list[Array]  # [n, width + 1] φ′ of each hidden layer
+    back: list[tuple[Array, Array]]  # [n, width] derivatives in the sums; with the other column
+    ahead: list[Array]  # [n, out] what a product with J has come to, after each layer
+    through: list[Array]  # [n, out] the part of it that comes from below
+
+
+class _Memory:
+    """The arrays of a pass over N rows, and their views: found once, since there are many passes."""
+
+    def __init__(self, network: MLP, n: int, dtype: Any) -> None:
+        hidden, longest = network.sizes[1:-1], min(n, BLOCK)
+        inputs = [np.empty((n, width + 1), dtype) for width in network.sizes[:-1]]
         inputs[0][:, -1] = 1
-        return _Pass(self, theta, layers, inputs, new("value", (n, self.n_outputs), theta.dtype), new, [], [])
+        slopes = [np.empty((n, width + 1), dtype) for width in hidden]
+        sums, back = ([np.empty((longest, width + 1), dtype) for width in hidden] for _ in range(2))
+        for array in sums:
+            array[:, -1] = ACTIVATIONS[network.activation].one
+        ahead, through = ([np.empty((longest, k), dtype) for k in network.sizes[1:]] for _ in range(2))
+        self.seen, self.value = inputs[0][:, :-1], np.empty((n, network.n_outputs), dtype)
+        self.part = np.empty(network.n_params, dtype)  # Jᵀu of a block
+        self.blocks = []
+        for first in range(0, n, BLOCK):
+            rows, short = slice(first, first + BLOCK), slice(n - first)
+            self.blocks.append(
+                _Rows(
+                    rows,
+                    [array[rows] for array in inputs],
+                    [array[rows].T for array in inputs],
+                    [(array[short, :-1], array[short]) for array in sums],
+                    self.value[rows],
+                    [array[rows] for array in slopes],
+                    [(array[short, :-1], array[short]) for array in back],
+                    [array[short] for array in ahead],
+                    [array[short] for array in through],
+                )
+            )
 
 
-class _Pass(NamedTuple):
+@dataclass
+class _Pass:
     """One forward pass, with what its Jacobian products need of it."""
 
     network: MLP
     theta: Vector
     layers: list[Array]  # views of θ
-    inputs: list[Array]  # [N, in + 1] for each layer, the last column 1
-    value: Array  # [N, K]
+    memory: _Memory
     new: Scratch
-    products: list[tuple[Array, Array, Array]]  # input, layer, output of each block of rows; empty at first
-    slopes: list[list[Array]]  # φ′ [rows, width + 1] of each block's hidden layers; empty until wanted
-
-    def blocks(self) -> list[slice]:
-        return [slice(i, i + BLOCK) for i in range(0, len(self.value), BLOCK)]
+    sloped: int = 0  # blocks whose slopes are made: when a product first comes there, its rows in the cache
 
     def forward(self, obs: Array) -> Array:
-        activation = ACTIVATIONS[self.network.activation]
-        if not self.products:
-            for block in self.blocks():
-                for x, w, y in zip(self.inputs, self.layers, [*self.inputs[1:], self.value], strict=True):
-                    self.products.append((x[block], w, y[block]))
-        self.inputs[0][:, :-1] = in_precision("observations", obs, self.theta.real.dtype)
-        with np.errstate(over="ignore", invalid="ignore"):  # looked at below
-            for x, w, y in self.products:
-                if w is self.layers[-1]:
-                    np.matmul(x, w, out=y)
-                else:
-                    np.matmul(x, w, out=y[:, :-1])
-                    y[:, -1] = activation.one
-                    activation.apply(y)
-        return require_finite("network output", self.value)
+        apply, memory = ACTIVATIONS[self.network.activation].apply, self.memory
+        memory.seen[:] = in_precision("observations", obs, self.theta.real.dtype)
+        self.sloped = 0
+        for block in memory.blocks:
+            x = block.inputs[0]
+            for w, (sums, with_one), h in zip(self.layers, block.sums, block.inputs[1:], strict=False):
+                np.matmul(x, w, out=sums)
+                apply(with_one, h)
+                x = h
+            np.matmul(x, self.layers[-1], out=block.value)
+        return require_finite("network output", memory.value)
 
-    def hidden_slopes(self, k: int) -> list[Array]:
-        """Return φ′ of block k, made when a product first comes to it, while its rows are in the cache."""
-        if k == len(self.slopes):
-            activations = [h[self.blocks()[k]] for h in self.inputs[1:]]
-            made = [self.new(f"slope {i} of {k}", h.shape, h.dtype) for i, h in enumerate(activations)]
-            for h, slope in zip(activations, made, strict=True):
+    def slopes(self, k: int) -> list[Array]:
+        """Return φ′ of block k."""
+        block = self.memory.blocks[k]
+        if k == self.sloped:
+            for h, slope in zip(block.inputs[1:], block.slopes, strict=True):
                 ACTIVATIONS[self.network.activation].slope(h, slope)
-            self.slopes.append(made)
-        return self.slopes[k]
+            self.sloped += 1
+        return block.slopes
 
     def vjp(self, u: Array) -> Vector:
-        total = self.new("vjp", self.theta.shape, self.theta.dtype)
-        for k, block in enumerate(self.blocks()):
-            part = self.new("vjp of a block", total.shape, total.dtype) if block.start else total
-            slopes, grads, d = self.hidden_slopes(k), self.network.layers(part), u[block]
-            for i in reversed(range(len(grads))):
+        total, part = self.new("vjp", self.theta.shape, self.theta.dtype), self.memory.part
+        for k, block in enumerate(self.memory.blocks):
+            slopes, d, into = self.slopes(k), u[block.rows], self.network.layers(part if k else total)
+            for i in reversed(range(len(into))):
                 product = np.matmul if d.shape[1] > 1 else np.dot  # which alone stays in BLAS for one column
-                product(self.inputs[i][block].T, d, out=grads[i])
+                product(block.transposed[i], d, out=into[i])
                 if i:  # through Wᵀ and φ′ to the layer below; the constant's column leads nowhere
-                    back = self.new(f"back {i}", (len(d), len(grads[i])), total.dtype)
+                    below, back = block.back[i - 1]
                     product(d, self.layers[i].T, out=back)
                     back *= slopes[i - 1]
-                    d = back[:, :-1]
-            if block.start:
+                    d = below
+            if k:
                 total += part
         return total
 
     def jvp(self, v: Vector) -> Array:
-        out = self.new("jvp", self.value.shape, self.value.dtype)
-        for k, block in enumerate(self.blocks()):
-            slopes, d, rows = self.hidden_slopes(k), out[:0], len(self.value[block])
-            for i, (w, dw) in enumerate(zip(self.layers, self.network.layers(v), strict=True)):
-                last = i == len(self.layers) - 1
-                ahead = out[block] if last else self.new(f"ahead {i}", (rows, w.shape[1]), out.dtype)
-                np.matmul(self.inputs[i][block], dw, out=ahead)
+        out, directions = self.new("jvp", self.memory.value.shape, self.theta.dtype), self.network.layers(v)
+        for k, block in enumerate(self.memory.blocks):
+            slopes, d = self.slopes(k), block.value  # of no use yet
+            for i, (w, dw) in enumerate(zip(self.layers, directions, strict=True)):
+                ahead = np.matmul(block.inputs[i], dw, out=block.ahead[i])
                 if i:  # what the layers below pass on
-                    ahead += np.matmul(d, w[:-1], out=self.new(f"through {i}", ahead.shape, out.dtype))
-                if not last:
+                    ahead += np.matmul(d, w[:-1], out=block.through[i])
+                if i < len(slopes):
                     ahead *= slopes[i][:, :-1]
                 d = ahead
+            out[block.rows] = d
         return out

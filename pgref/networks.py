@@ -29,6 +29,7 @@ class Network(Protocol):
     @property
     def n_outputs(self) -> int: ...
     def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> Vector: ...
+    def checked(self, obs: Array) -> Array: ...
     def linearize(self, theta: Vector, obs: Array, work: Workspace | None = None) -> Linearization: ...
     def forward(self, theta: Vector, work: Workspace | None = None) -> Callable[[Array], Array]: ...
 
@@ -59,7 +60,7 @@ class Table:
             ArgumentError: a state outside 0 … S − 1; as `MLP.linearize` besides.
         """
         theta, new = as_parameters("theta", theta, self.n_params), scratch(work)
-        states = self._states(obs)
+        states = self.checked(obs)
 
         def vjp(u: Array) -> Vector:
             out = new("vjp", theta.shape, theta.dtype)
@@ -74,9 +75,10 @@ class Table:
     def forward(self, theta: Vector, work: Workspace | None = None) -> Callable[[Array], Array]:
         """Return states [N] ↦ rows [N, K] at a θ that is checked here, once; see `MLP.forward`."""
         theta, new = as_parameters("theta", theta, self.n_params), scratch(work)
-        return lambda obs: self._rows(theta, self._states(obs), new, "value")
+        return lambda states: self._rows(theta, self.checked(states), new, "value")
 
-    def _states(self, obs: Array) -> Array:
+    def checked(self, obs: Array) -> Array:
+        """Return states [N], or raise what `linearize` raises for those it cannot use."""
         states = as_batch("observations", obs, (None,), "i")
         if states.min() < 0 or states.max() >= self.n_states:
             raise ArgumentError(
@@ -113,6 +115,10 @@ class WithFreeOutputs:
     def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> Vector:
         """Return θ [P]: the network's own start, and 0 for the free outputs."""
         return np.concatenate([self.network.init(rng, dtype), np.zeros(self.n_free, dtype)])
+
+    def checked(self, obs: Array) -> Array:
+        """Return the observations as the network takes them."""
+        return self.network.checked(obs)
 
     def linearize(self, theta: Vector, obs: Array, work: Workspace | None = None) -> Linearization:
         """Return the outputs [N, K + n_free] and the Jacobian products; raises what the network raises."""

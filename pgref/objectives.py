@@ -14,9 +14,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pgref.arrays import Array, Vector, Workspace, as_array, in_precision, non_negative, positive
+from pgref.arrays import (
+    Array,
+    Vector,
+    Workspace,
+    as_array,
+    in_precision,
+    non_negative,
+    positive,
+    require_finite,
+)
 from pgref.errors import ArgumentError
-from pgref.policy import Policy, Scores
+from pgref.policy import Policy, Scores, as_weights
 
 
 class ClippedStep(NamedTuple):
@@ -77,6 +86,7 @@ def score_step(
 ) -> ScoreStep:
     """Return Σ_n [w_n ∇log π_θ(a_n|s_n) + c ∇H(π_θ(·|s_n))], c = `entropy` ≥ 0, and the mean entropy."""
     entropy, scores = non_negative("entropy", entropy), policy.scores(theta, obs, actions, work)
+    weights = as_weights(weights, scores.log_prob)
     return ScoreStep(scores.gradient(weights, entropy), _mean(scores.entropy()))
 
 
@@ -135,7 +145,7 @@ def clipped_step(
             clip_fraction=_mean(np.abs(r.ratios - 1) > clip),
         )
 
-    weights = _clipped_weights(r, clip)
+    weights = require_finite("weights", _clipped_weights(r, clip))
     return ClippedStep(r.scores.gradient(weights, entropy / len(weights)), evidence)
 
 

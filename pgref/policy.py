@@ -33,7 +33,8 @@ class Scores(NamedTuple):
     log_prob: Array  # [N] log π_θ(a|s), in nats
     score_sum: Callable[[Array], Vector]  # w [N] ↦ Σ_n w_n ∇log π_θ(a_n|s_n) [P]
     entropy: Callable[[], Array]  # ↦ H(π_θ(·|s)) [N], in nats
-    gradient: Callable[[Array, float], Vector]  # w, c ↦ Σ_n [w_n ∇log π_θ(a_n|s_n) + c ∇H(π_θ(·|s_n))] [P]
+    gradient: Callable[[Array, float], Vector]  # w, c ↦ Σ_n [w_n ∇log π_θ(a_n|s_n) + c ∇H(π_θ(·|s_n))] [P],
+    # w finite and in the precision of log π
 
 
 @dataclass(frozen=True)
@@ -68,17 +69,23 @@ class Policy:
         self, theta: Vector, obs: Array, rng: np.random.Generator, work: Workspace | None = None
     ) -> Array:
         """Draw actions a ~ π_θ(·|s), one for each observation."""
-        return self.distribution.sample(self.network.forward(theta, work)(obs), rng)
+        with np.errstate(over="ignore", invalid="ignore"):  # looked at before anything is drawn
+            z = self.network.forward(theta, work)(self.network.checked(obs))
+        return self.distribution.sample(z, rng)
 
     def act(self, theta: Vector, obs: Array, noise: Array, work: Workspace | None = None) -> Array:
         """Return the actions that noise drawn beforehand picks: `sample` is `act` with fresh noise.
 
         `noise` [N, …] is a slice of `distribution.noise(rng, (T, N), n_outputs, dtype)`.
         """
-        return self.actor(theta, work)(obs, noise)
+        with np.errstate(over="ignore", invalid="ignore"):  # looked at before anything is drawn
+            return self.actor(theta, work)(self.network.checked(obs), noise)
 
     def actor(self, theta: Vector, work: Workspace | None = None) -> Callable[[Array, Array], Array]:
-        """Return (obs, noise) ↦ actions, `act` at a θ that is checked here, once, and not copied."""
+        """Return (obs, noise) ↦ actions, `act` at a θ that is checked here, once, and not copied.
+
+        What is acted on must be usable already, and NumPy may warn of an overflow before it is raised.
+        """
         forward, draw = self.network.forward(theta, work), self.distribution.draw
         return lambda obs, noise: draw(forward(obs), noise)
 
@@ -107,12 +114,12 @@ class Policy:
         prepared = pi.prepared(z)
 
         def gradient(weights: Array, entropy: float) -> Vector:
-            rows = _weighted(pi.log_prob_grad(prepared, actions), weights)
+            rows = weights[:, None] * pi.log_prob_grad(prepared, actions)
             return vjp(rows + entropy * pi.entropy_grad(prepared) if entropy else rows)
 
         return Scores(
             pi.log_prob(prepared, actions),
-            lambda weights: gradient(weights, 0.0),
+            lambda weights: gradient(as_weights(weights, z), 0.0),
             lambda: pi.entropy(prepared),
             gradient,
         )

@@ -1,8 +1,11 @@
 """The border: what comes in, in which layout and dtype, and what is refused by which message."""
 
 import math
+import pickle
+from copy import deepcopy
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -359,6 +362,17 @@ def test_the_parts_of_a_workspace_do_not_share_memory():
     assert len({a.ctypes.data for a in arrays_of}) == 3
     assert work.part("old") is work.part("old")
     assert work.part("old")("a", (2,), "f8") is arrays_of[1]
+
+
+def test_a_workspace_keeps_what_was_made_last_under_a_name_and_a_copy_of_it_begins_empty():
+    work, made = Workspace(), iter("abcd")
+    make = partial(next, made)
+    assert [work.kept("x", key, make) for key in (1, 1, 2, 2, 1)] == ["a", "a", "b", "b", "c"]
+    assert work.kept("y", 1, make) == "d"
+    array = work("a", (2,), "f8")
+    for copy in (pickle.loads(pickle.dumps(work)), deepcopy(work)):
+        assert copy.kept("x", 1, lambda: "new") == "new"
+        assert not np.shares_memory(copy("a", (2,), "f8"), array)
 
 
 def test_scratch_is_the_workspace_or_fresh_memory():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -38,6 +39,12 @@ def draw(network, seed, n, dtype=np.float64):
     if isinstance(network, Table):
         return theta, rng.integers(0, network.n_states, n)
     return theta, rng.standard_normal((n, network.sizes[0]))
+
+
+def forward(network, theta, obs):
+    """Return the outputs of the forward pass alone."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return network.forward(theta)(network.checked(obs))
 
 
 def by_loops(network, theta, obs):
@@ -89,16 +96,19 @@ def test_layers_are_views_of_theta_weights_above_the_bias(network, seed):
 @pytest.mark.parametrize("name", ["tanh", "relu"])
 def test_the_constant_renews_itself_exactly_and_nothing_flows_through_it(name, dtype):
     activation = mlp.ACTIVATIONS[name]
-    h = np.full((3, 5), activation.one, dtype)
-    activation.apply(h)
+    sums, h = np.full((3, 5), activation.one, dtype), np.empty((3, 5), dtype)
+    activation.apply(sums, h)
     assert (h == 1).all()
+    assert (sums == activation.one).all()
     slope = np.empty_like(h)
     activation.slope(h, slope)
     assert name == "relu" or (slope == 0).all()
     network, work = MLP((2, 3, 4, 1), name), Workspace()
-    network.linearize(np.ones(network.n_params, dtype), np.ones((6, 2)), work)
-    for i, width in enumerate(network.sizes[:-1]):
-        assert (work(f"input {i}", (6, width + 1), np.dtype(dtype))[:, -1] == 1).all()
+    for _ in range(2):  # also when the memory is used again
+        network.linearize(np.ones(network.n_params, dtype), np.ones((6, 2)), work).vjp(np.ones((6, 1), dtype))
+        memory = work.kept("pass", (network, 6, np.dtype(dtype)), lambda: None)
+        assert [h.shape for h in memory.blocks[0].inputs] == [(6, n + 1) for n in network.sizes[:-1]]
+        assert all((h[:, -1] == 1).all() for h in memory.blocks[0].inputs)
 
 
 @given(seeds, st.integers(1, 6), st.integers(1, 5), rows)
@@ -371,7 +381,7 @@ def with_bad(array, value):
 )
 def test_an_mlp_refuses(theta, obs, error, message):
     before = theta.tobytes(), obs.tobytes()
-    for f in (NET.linearize, lambda theta, obs: NET.forward(theta)(obs)):
+    for f in (NET.linearize, partial(forward, NET)):
         with pytest.raises(error) as caught:
             f(theta, obs)
         assert str(caught.value) == message
@@ -391,7 +401,7 @@ def test_an_mlp_refuses(theta, obs, error, message):
 @pytest.mark.parametrize("network", [Table(3, 2), WithFreeOutputs(Table(3, 2), 1)])
 def test_a_table_refuses(network, states, error, message):
     theta = np.zeros(network.n_params)
-    for f in (network.linearize, lambda theta, obs: network.forward(theta)(obs)):
+    for f in (network.linearize, partial(forward, network)):
         with pytest.raises(error) as caught:
             f(theta, states)
         assert str(caught.value) == message

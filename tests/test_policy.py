@@ -121,15 +121,17 @@ def test_acting_writes_to_no_argument_and_to_no_action_already_given(name, seed,
     assert first.tobytes() == before
 
 
-def test_an_actor_checks_theta_once_and_observations_and_noise_each_time():
+def test_acting_checks_all_and_an_actor_theta_once_and_what_comes_out_each_time():
     policy, theta, _, obs, _, _ = draw("tanh", 0, 3)
     noise, bad = np.zeros((3, 3)), np.full_like(obs, np.nan)
     with pytest.raises(NonFiniteError, match=r"^theta must be finite, got nan"):
         policy.actor(theta * np.nan)
+    with pytest.raises(NonFiniteError, match=r"^observations must be finite, got nan at index \(0, 0\)$"):
+        policy.act(theta, bad, noise)
     actor = policy.actor(theta)
+    with pytest.raises(NonFiniteError, match=r"^network output must be finite, got nan at index \(0, 0\)$"):
+        actor(bad, noise)
     for f in (actor, lambda obs, noise: policy.act(theta, obs, noise)):
-        with pytest.raises(NonFiniteError, match=r"^observations must be finite, got nan at index \(0, 0\)$"):
-            f(bad, noise)
         with pytest.raises(ShapeError, match=r"^noise must have shape \(3, 3\), got \(2, 3\)$"):
             f(obs, noise[:2])
 
