@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from pgref.arrays import Array, Matrix, as_array, count, in_unit_interval
+from pgref.arrays import Array, Matrix, as_array, count, in_unit_interval, require_finite
 from pgref.errors import ArgumentError, NonFiniteError
 
 CONSTANT = 64.0  # entries that differ by so many ε of the largest differ by rounding
@@ -79,11 +79,25 @@ def gae(
     discount, trace = in_unit_interval("discount", discount), in_unit_interval("trace", trace)
     dtype, (rewards, values, next_values) = _reals(rewards=rewards, values=values, next_values=next_values)
     terminated, truncated = _flags(rewards.shape, terminated=terminated, truncated=truncated)
+    return trusted_gae(
+        rewards, values, next_values, terminated, terminated | truncated, discount, trace, dtype
+    )
+
+
+def trusted_gae(
+    rewards: Matrix,
+    values: Matrix,
+    next_values: Matrix,
+    terminated: Matrix,
+    ended: Matrix,
+    discount: float,
+    trace: float,
+    dtype: Any,
+) -> Matrix:
+    """Return `gae` in that dtype for arrays that need no check; `ended` are both flags, its last row any."""
     with np.errstate(over="ignore", invalid="ignore"):
         delta = _targets(rewards, next_values, terminated, discount) - values
-        return _finished(
-            "advantage", _summed(delta, discount * trace, terminated | truncated), dtype, rewards
-        )
+        return _finished("advantage", _summed(delta, discount * trace, ended), dtype, rewards)
 
 
 def returns_to_go(
@@ -167,8 +181,8 @@ def _targets(rewards: Matrix, next_values: Matrix, terminated: Matrix, discount:
 def _summed(terms: Matrix, factor: float, ended: Matrix) -> Matrix:
     """Return y_t = x_t + c_t·y_{t+1}, where c_t is the factor or, at an episode's end, 0; overwrite x."""
     carried = factor * ~ended
-    for t in range(len(terms) - 2, -1, -1):
-        terms[t] += carried[t] * terms[t + 1]
+    for term, c, following in zip(terms[-2::-1], carried[-2::-1], terms[:0:-1], strict=True):
+        term += c * following
     return terms
 
 
@@ -200,9 +214,9 @@ def _require_samples(array: Array) -> None:
 def _finished(what: str, total: Matrix, dtype: Any, rewards: Matrix) -> Matrix:
     """Return the result in its dtype, once it is known to be finite there."""
     result = total.astype(dtype, copy=False)
-    finite = np.isfinite(result)
-    if not finite.all():
-        step = np.argwhere(~finite)[-1][0]  # sums run backwards: the last such step is where it began
+    try:
+        return require_finite(what, result)
+    except NonFiniteError:
+        step = np.argwhere(~np.isfinite(result))[-1][0]  # sums run backwards: the last is where it began
         largest = f"{np.abs(rewards).max():.3g}".replace("e+", "e")
-        raise NonFiniteError(f"{what} overflowed at t={step} (max abs reward {largest})")
-    return result
+        raise NonFiniteError(f"{what} overflowed at t={step} (max abs reward {largest})") from None

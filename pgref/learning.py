@@ -137,8 +137,8 @@ def step_both(
     Raises:
         NonFiniteError: the gradient or the weights after the step are NaN or infinite.
     """
-    slots, update, norm = change(config, slots, gradient, n_theta, factor)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # looked at here
+        slots, update, norm = change(config, slots, gradient, n_theta, factor)
         return slots, require_finite("weights", weights + update), norm
 
 
@@ -153,18 +153,18 @@ def change(
         NonFiniteError: the gradient or the optimiser's state is NaN or infinite.
     """
     gradient, norm = limited(gradient, config.max_norm)
-    with np.errstate(over="ignore", invalid="ignore"):  # looked at here, or where it is added
-        slots, update = OPTIMIZERS[config.optimizer][1](slots, gradient, factor * config.step)
-        require_finite_slots(slots)
-        if config.critic_step != config.step:
-            update[n_theta:] *= config.critic_step / config.step  # every optimiser's update is linear in η
+    slots, update = OPTIMIZERS[config.optimizer][1](slots, gradient, factor * config.step)
+    require_finite_slots(slots)
+    if config.critic_step != config.step:
+        update[n_theta:] *= config.critic_step / config.step  # every optimiser's update is linear in η
     return slots, update, norm
 
 
 def require_finite_slots(slots: Any) -> None:
     """Require an optimiser's state to be finite, or raise NonFiniteError: a gradient's square may not be."""
     for name, slot in zip(slots._fields, slots, strict=True):
-        require_finite(name, np.asarray(slot))
+        if name != "steps":
+            require_finite(name, slot)
 
 
 def minibatches(n: int, size: int, rng: np.random.Generator) -> Iterator[Array]:
@@ -174,6 +174,7 @@ def minibatches(n: int, size: int, rng: np.random.Generator) -> Iterator[Array]:
         yield order[first : first + size]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # looked at below
 def fit_critic(
     critic: Critic,
     psi: Vector,
@@ -195,8 +196,7 @@ def fit_critic(
         for rows in minibatches(len(obs), config.critic_minibatch, rng):
             gradient, loss = value_step(critic, psi, obs.take(rows, 0), targets.take(rows), work)
             squares += loss * len(rows)
-            with np.errstate(over="ignore", invalid="ignore"):  # looked at below
-                slots, update = adam(slots, gradient, factor * config.critic_step)
-                psi = psi - update
+            slots, update = adam(slots, gradient, factor * config.critic_step)
+            psi = psi - update
     require_finite_slots(slots)
     return require_finite("psi", psi), slots, squares / len(obs)

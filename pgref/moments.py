@@ -53,9 +53,9 @@ def normalised(moments: Moments, x: Array) -> Array:
     if not moments.n:
         return x
     z = (x - moments.mean) / deviation(moments)
-    return np.clip(z, -LIMIT, LIMIT).astype(x.dtype)
+    return np.asarray(z.clip(-LIMIT, LIMIT), x.dtype)
 
 
 def scaled(moments: Moments, x: Array) -> Array:
     """Return x/√(variance + 1e-8) within ±10; the mean stays, so that a reward keeps its sign."""
-    return np.clip(x / deviation(moments), -LIMIT, LIMIT)
+    return np.asarray((x / deviation(moments)).clip(-LIMIT, LIMIT))

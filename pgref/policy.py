@@ -20,8 +20,8 @@ from pgref.arrays import Array, Matrix, Vector, Workspace, as_array, as_paramete
 from pgref.categorical import Categorical
 from pgref.distributions import Distribution
 from pgref.errors import ArgumentTypeError, PgrefError
-from pgref.mlp import BLOCK
 from pgref.networks import Linearization, Network
+from pgref.passes import BLOCK
 from pgref.special import softmax
 
 KEPT = 32 * BLOCK  # samples whose activations are kept, 37 MB of two hidden layers of 64 units

@@ -109,19 +109,18 @@ def collect(
     raws = np.empty((n_steps, *runner.obs.shape), runner.obs.dtype)
     obs, next_obs = np.empty_like(raws) if runner.seen.n else raws, np.empty_like(raws)
     rewards, (terminated, truncated) = np.empty(shape), np.empty((2, *shape), np.bool_)
-    chosen, masks = [], []
-    state, raw = runner.env, runner.obs
+    chosen, masks = [], {}
+    state, raw, door = runner.env, runner.obs, env.action_space
     for t in range(n_steps):
         raws[t] = raw  # copied: an environment may write the next observations into the same array
         if runner.seen.n:
             obs[t] = normalised(runner.seen, raws[t])
         chosen.append(act(obs[t], noise[t]))
-        step = env.step(state, clipped(env.action_space, chosen[t]))
+        step = env.step(state, clipped(door, chosen[t]))
         require_usable(step, raws[t], f"step {runner.clock + t}")
-        next_obs[t], rewards[t] = step.final_obs, step.reward
-        terminated[t], truncated[t] = step.terminated, step.truncated
-        masks.append(None if step.valid is None else step.valid.copy())
-        state, raw = step.state, step.obs
+        state, raw, next_obs[t], rewards[t], terminated[t], truncated[t], mask = step
+        if mask is not None:
+            masks[t] = mask.copy()
     next_obs, valid = normalised(runner.seen, next_obs), _valid(masks, shape)
     counted = np.ones(rewards.shape, np.bool_) if valid is None else valid
     ended = (terminated | truncated) & counted
@@ -132,7 +131,7 @@ def collect(
     if scale_rewards:
         discounted, gained = _gains(runner, rewards, ended, counted, discount)
         rewards = scaled(gained, rewards)
-    actions, clock = np.stack(chosen), runner.clock + n_steps
+    actions, clock = np.array(chosen), runner.clock + n_steps
     return (
         Rollout(obs, actions, rewards, next_obs, terminated, truncated, ages, valid, episodes),
         Runner(state, raw.copy(), returns, lengths, clock, seen_now, discounted, gained),
@@ -171,15 +170,15 @@ def run_episodes(
     return Episodes(whole, lengths[:rounds].ravel()[:n_episodes])
 
 
-def _valid(masks: list[Array | None], shape: tuple[int, int]) -> Matrix | None:
+def _valid(masks: dict[int, Array], shape: tuple[int, int]) -> Matrix | None:
     """Return which rows [T, E] are transitions, None if all are."""
-    if all(mask is None for mask in masks):
+    if not masks:
         return None
-    if len(masks) == 1:  # which might hold no transition at all
+    if shape[0] == 1:  # which might hold no transition at all
         raise ArgumentError("n_steps must be at least 2 where episodes restart in a step of their own, got 1")
     valid = np.ones(shape, np.bool_)
-    for row, mask in zip(valid, masks, strict=True):
-        row[:] = True if mask is None else mask
+    for t, mask in masks.items():
+        valid[t] = mask
     return valid
 
 
@@ -190,28 +189,31 @@ def _accounts(
 
     Step by step: the difference of two running sums would lose a small return after a large one.
     """
-    returns, lengths, rewards = runner.returns.copy(), runner.lengths.copy(), np.where(counted, rewards, 0)
-    ages, done = np.empty(rewards.shape, np.int64), [(returns[:0], lengths[:0])]
+    (n_steps, n_envs), paid = rewards.shape, np.where(counted, rewards, 0)
+    sums = np.empty((n_steps + 1, 2, n_envs))  # returns and lengths before each step, and after the last
+    sums[0, 0], sums[0, 1], sums[1:, 0], sums[1:, 1] = runner.returns, runner.lengths, paid, counted
+    done, some_over = [], np.logical_or.reduce(ended, 1).tolist()
     with np.errstate(over="ignore"):  # looked at below
-        for t, over in enumerate(np.any(ended, 1)):
-            ages[t] = lengths
-            returns += rewards[t]
-            lengths += counted[t]
-            if over:
-                done.append((returns[ended[t]], lengths[ended[t]]))
-                returns[ended[t]], lengths[ended[t]] = 0, 0
-    episodes = Episodes(*map(np.concatenate, zip(*done, strict=True)))
-    if not (np.isfinite(returns).all() and np.isfinite(episodes.returns).all()):
-        raise NonFiniteError(f"return overflowed (max abs reward {np.abs(rewards).max():.3g})")
-    return ages, episodes, returns, lengths
+        for before, after, over, some in zip(sums[:-1], sums[1:], ended, some_over, strict=True):
+            after += before
+            if some:
+                columns = over.nonzero()[0]
+                done.append(after[:, columns])
+                after[:, columns] = 0
+    totals = np.concatenate([*done, sums[-1]], 1)
+    if not np.isfinite(totals).all():
+        raise NonFiniteError(f"return overflowed (max abs reward {np.abs(paid).max():.3g})")
+    returns, lengths, ages = totals[0], totals[1].astype(np.int64), sums[:-1, 1].astype(np.int64)
+    return ages, Episodes(returns[:-n_envs], lengths[:-n_envs]), returns[-n_envs:], lengths[-n_envs:]
 
 
 def _gains(
     runner: Runner, rewards: Matrix, ended: Matrix, counted: Matrix, discount: float
 ) -> tuple[Vector, Moments]:
     """Return Σ γᵏ R of the episodes under way, and the moments with this segment's sums."""
-    discounted, sums = runner.discounted, np.empty_like(rewards)
-    for t, reward in enumerate(rewards):
-        sums[t] = np.where(counted[t], discounted * discount + reward, 0)
-        discounted = np.where(ended[t], 0, sums[t])
-    return discounted, merged(runner.gained, sums[counted][:, None])
+    sums = np.concatenate([runner.discounted[None], np.where(counted, rewards, 0)])
+    carried = discount * counted
+    carried[1:][ended[:-1]] = 0
+    for before, after, c in zip(sums[:-1], sums[1:], carried, strict=True):
+        after += c * before
+    return np.where(ended[-1], 0, sums[-1]), merged(runner.gained, sums[1:][counted][:, None])

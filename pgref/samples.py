@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pgref.arrays import Array, Matrix, Vector, Workspace, in_precision
+from pgref.arrays import Array, Matrix, Vector, Workspace, in_precision, in_unit_interval
 from pgref.critic import Critic
-from pgref.estimates import gae
+from pgref.estimates import trusted_gae
 from pgref.rollout import Rollout
 
 
@@ -36,15 +36,15 @@ def estimated(
     Raises:
         NonFiniteError: an advantage overflows; ArgumentError: γ or λ outside [0, 1].
     """
+    factors = in_unit_interval("discount", discount), in_unit_interval("trace", trace)
     values, next_values = values_along(critic, psi, rollout, work)
-    rewards, terminated, truncated = rollout.rewards, rollout.terminated, rollout.truncated
-    advantages = gae(rewards, values, next_values, terminated, truncated, discount, trace)
+    rewards, ended = rollout.rewards, rollout.terminated | rollout.truncated
+    advantages = trusted_gae(rewards, values, next_values, rollout.terminated, ended, *factors, rewards.dtype)
     # a row that is no transition follows the end of an episode: no sum runs through it
     kept = slice(None) if rollout.valid is None else rollout.valid.ravel()
     advantages = in_precision("advantages", advantages, values.dtype)
-    rows = (_flat(rollout.obs), _flat(rollout.actions), advantages.ravel(), values.ravel())
-    targets = (advantages + values).ravel()
-    return Samples(*(array[kept] for array in (*rows, targets, rollout.ages.ravel())))
+    rows = (rollout.obs, rollout.actions, advantages, values, advantages + values, rollout.ages)
+    return Samples(*(_flat(array)[kept] for array in rows))
 
 
 def values_along(

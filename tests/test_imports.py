@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 # "checks.*" stands for every other module of checks: no claim builds on another; "algorithms.*" likewise.
 ORDER = """
     errors versions files arrays special chains mdp instances mdpfile bounds
-    mlp networks categorical gaussian distributions policy critic
+    passes mlp networks categorical gaussian distributions policy critic
     natural tabular exact estimates objectives optimizers asynchrony
     streams spaces knobs moments
     envs envs.protocol envs.checked envs.cartpole envs.pendulum envs.acrobot envs.mountain_car

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pgref import mlp
+from pgref import passes
 from pgref.arrays import Workspace
 from pgref.checks.derivatives import STEP, complex_step_jacobian, relative_error
 from pgref.errors import ArgumentError, ArgumentTypeError, NonFiniteError, ShapeError
@@ -95,7 +95,7 @@ def test_layers_are_views_of_theta_weights_above_the_bias(network, seed):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64, np.complex128])
 @pytest.mark.parametrize("name", ["tanh", "relu"])
 def test_the_constant_renews_itself_exactly_and_nothing_flows_through_it(name, dtype):
-    activation = mlp.ACTIVATIONS[name]
+    activation = passes.ACTIVATIONS[name]
     sums, h = np.full((3, 5), activation.one, dtype), np.empty((3, 5), dtype)
     activation.apply(sums, h)
     assert (h == 1).all()
@@ -106,9 +106,12 @@ def test_the_constant_renews_itself_exactly_and_nothing_flows_through_it(name, d
     network, work = MLP((2, 3, 4, 1), name), Workspace()
     for _ in range(2):  # also when the memory is used again
         network.linearize(np.ones(network.n_params, dtype), np.ones((6, 2)), work).vjp(np.ones((6, 1), dtype))
-        memory = work.kept("pass", (network, 6, np.dtype(dtype)), lambda: None)
-        assert [h.shape for h in memory.blocks[0].inputs] == [(6, n + 1) for n in network.sizes[:-1]]
-        assert all((h[:, -1] == 1).all() for h in memory.blocks[0].inputs)
+        (block,) = work.kept(
+            "pass", (((network, 0),), network.n_params, 6, np.dtype(dtype)), lambda: None
+        ).blocks
+        (share,) = block.shares
+        assert [h.shape for h in share.inputs] == [(6, n + 1) for n in network.sizes[:-1]]
+        assert all((h[:, -1] == 1).all() for h in share.inputs)
 
 
 @given(seeds, st.integers(1, 6), st.integers(1, 5), rows)
@@ -205,7 +208,7 @@ def test_a_saturated_relu_passes_nothing_on():
 # --- blocks, workspaces, dtypes, layouts -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", [mlp.BLOCK - 1, mlp.BLOCK, mlp.BLOCK + 1, 2 * mlp.BLOCK + 1])
+@pytest.mark.parametrize("n", [passes.BLOCK - 1, passes.BLOCK, passes.BLOCK + 1, 2 * passes.BLOCK + 1])
 def test_a_batch_equals_its_single_rows_around_the_size_of_a_block(n):
     network = MLP((3, 5, 2))
     theta, obs = draw(network, n, n)
@@ -226,7 +229,7 @@ def test_the_size_of_a_block_does_not_matter(network, seed, n, block):
     u, v = rng.standard_normal((n, network.n_outputs)), rng.standard_normal(network.n_params)
     whole = network.linearize(theta, obs)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mlp, "BLOCK", block)
+        patch.setattr(passes, "BLOCK", block)
         parts = network.linearize(theta, obs, Workspace())
         for one, other in (
             (parts.value, whole.value),

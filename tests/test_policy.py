@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pgref import mlp
+from pgref import passes
 from pgref.arrays import Workspace
 from pgref.checks.derivatives import (
     STEP,
@@ -259,12 +259,12 @@ def test_the_fisher_product_is_linear_symmetric_and_positive(name, seed, n):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("work", [None, Workspace()])
 def test_without_kept_activations_the_fisher_product_is_the_same(monkeypatch, name, weighted, work):
-    policy, theta, _, obs, _, weights = draw(name, 0, 2 * mlp.BLOCK + 7)
+    policy, theta, _, obs, _, weights = draw(name, 0, 2 * passes.BLOCK + 7)
     w = weights if weighted else None
     v = np.random.default_rng(0).standard_normal((3, policy.n_params))
     kept = policy.fisher_product(theta, obs, w)
     wanted = [kept(row).copy() for row in v]
-    monkeypatch.setattr("pgref.policy.KEPT", mlp.BLOCK)
+    monkeypatch.setattr("pgref.policy.KEPT", passes.BLOCK)
     product = policy.fisher_product(theta, obs, w, work)
     got = [product(row) for row in v]
     if "MLP" in repr(policy) and "free" not in name:
@@ -274,14 +274,14 @@ def test_without_kept_activations_the_fisher_product_is_the_same(monkeypatch, na
 
 
 def test_without_kept_activations_errors_say_where_among_all_samples(monkeypatch):
-    policy, theta, _, obs, _, weights = draw("tanh", 0, mlp.BLOCK + 7)
-    monkeypatch.setattr("pgref.policy.KEPT", mlp.BLOCK)
+    policy, theta, _, obs, _, weights = draw("tanh", 0, passes.BLOCK + 7)
+    monkeypatch.setattr("pgref.policy.KEPT", passes.BLOCK)
     bad = obs.copy()
-    bad[mlp.BLOCK + 2, 1] = np.nan
-    at = mlp.BLOCK + 2
+    bad[passes.BLOCK + 2, 1] = np.nan
+    at = passes.BLOCK + 2
     with pytest.raises(NonFiniteError, match=rf"^observations must be finite, got nan at index \({at}, 1\)$"):
         policy.fisher_product(theta, bad)
-    with pytest.raises(ShapeError, match=rf"^weights must have shape \({mlp.BLOCK + 7}\), got \(3,\)$"):
+    with pytest.raises(ShapeError, match=rf"^weights must have shape \({passes.BLOCK + 7}\), got \(3,\)$"):
         policy.fisher_product(theta, obs, weights[:3])
     with pytest.raises(ShapeError, match=r"^v must have shape"):
         policy.fisher_product(theta, obs)(np.ones(3))

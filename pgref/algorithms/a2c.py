@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,7 +69,7 @@ def update(
 ) -> tuple[State, Update]:
     """Let all Workers work, add up their gradients, take one step; the state given stays as it was."""
     done = coordinate(task, config, state, work, executor)
-    gradient = np.sum([result.gradient for result in done], axis=0)
+    gradient = reduce(np.add, [result.gradient for result in done])
     if config.mean:
         gradient = gradient / len(done)
     slots, weights, norm = step_both(  # Master: ψ ← ψ − η_ψ g_ψ, θ ← θ + η_θ g_θ
@@ -78,7 +79,9 @@ def update(
     steps = state.steps + config.n_workers * config.n_envs * config.n_steps
     after = State(weights, slots, tuple(result.runner for result in done), state.seed, updates, steps)
     episodes = Episodes(*(np.concatenate(parts) for parts in zip(*(r.episodes for r in done), strict=True)))
-    entropy, loss = (float(np.mean(x)) for x in zip(*((r.entropy, r.value_loss) for r in done), strict=True))
+    entropy, loss = (
+        float(np.add.reduce(x) / len(done)) for x in ([r.entropy for r in done], [r.value_loss for r in done])
+    )
     return after, Update(updates, steps, "updated", episodes, norm, entropy, loss)
 
 
