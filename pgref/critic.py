@@ -152,9 +152,14 @@ def value_step(
 ) -> ValueStep:
     """Return `value_loss_grad` and `value_loss` from one pass."""
     value, _, vjp = critic.network.linearize(psi, obs, work)
-    errors = _errors(value[:, 0], targets)
-    weights = require_finite("weights", 2 / len(errors) * errors)
-    return ValueStep(vjp(weights[:, None]), _mean_square(errors))
+    rows, loss = value_rows(value[:, 0], targets)
+    return ValueStep(vjp(rows[:, None]), loss)
+
+
+def value_rows(values: Vector, targets: Array) -> tuple[Vector, float]:
+    """Return the derivatives of `value_loss` in each value, (2/N)(V − G), and the loss itself."""
+    errors = _errors(values, targets)
+    return require_finite("weights", 2 / len(errors) * errors), _mean_square(errors)
 
 
 def clipped_value_loss(
@@ -183,9 +188,14 @@ def clipped_value_loss_grad(
     work: Workspace | None = None,
 ) -> Vector:
     """Return the gradient of `clipped_value_loss`, [P]; a sample whose clipped error is larger adds 0."""
-    here = critic.linearize(psi, obs, work)
-    errors, moves = _clipped_errors(here.values, targets, old_values, clip)
-    return here.value_sum_grad(2 * errors * moves / len(errors))
+    value, _, vjp = critic.network.linearize(psi, obs, work)
+    return vjp(clipped_value_rows(value[:, 0], targets, old_values, clip)[:, None])
+
+
+def clipped_value_rows(values: Vector, targets: Array, old_values: Array, clip: float) -> Vector:
+    """Return the derivatives of `clipped_value_loss` in each value, [N]."""
+    errors, moves = _clipped_errors(values, targets, old_values, clip)
+    return require_finite("weights", 2 * errors * moves / len(errors))
 
 
 def _parts(

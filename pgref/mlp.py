@@ -117,6 +117,14 @@ class MLP:
 
         return forward
 
+    def goes_with(self, other: MLP) -> bool:
+        """Return whether the other can share a pass: it sees as much, is as deep, has the same activation."""
+        return (
+            self.activation == other.activation
+            and len(self.sizes) == len(other.sizes)
+            and self.sizes[0] == other.sizes[0]
+        )
+
     @cached_property
     def _alone(self) -> tuple[tuple[MLP, int]]:
         return ((self, 0),)

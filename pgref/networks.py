@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from pgref.arrays import Array, Scratch, Vector, Workspace, as_batch, as_parameters, count, scratch
 from pgref.errors import ArgumentError
 from pgref.mlp import MLP, Linearization
+from pgref.passes import side_by_side
 
 __all__ = ["MLP", "Linearization", "Network", "Table", "WithFreeOutputs"]
 
@@ -133,8 +134,8 @@ class WithFreeOutputs:
             return out
 
         return Linearization(
-            self._joined(inner.value, theta[split:], new, "value"),
-            lambda v: self._joined(inner.jvp(v[:split]), v[split:], new, "jvp"),
+            self.joined(inner.value, theta[split:], new, "value"),
+            lambda v: self.joined(inner.jvp(v[:split]), v[split:], new, "jvp"),
             vjp,
         )
 
@@ -142,9 +143,51 @@ class WithFreeOutputs:
         """Return observations ↦ outputs [N, K + n_free] at a θ checked here, once; see `MLP.forward`."""
         theta, new, split = as_parameters("theta", theta, self.n_params), scratch(work), self.network.n_params
         inner = self.network.forward(theta[:split], work and work.part("network"))
-        return lambda obs: self._joined(inner(obs), theta[split:], new, "value")
+        return lambda obs: self.joined(inner(obs), theta[split:], new, "value")
 
-    def _joined(self, outputs: Array, free: Vector, new: Scratch, name: str) -> Array:
+    def joined(self, outputs: Array, free: Vector, new: Scratch, name: str) -> Array:
+        """Return the outputs [N, K] with the free ones beside them in each row."""
         out, inside = new(name, (len(outputs), self.n_outputs), outputs.dtype), outputs.shape[1]
         out[:, :inside], out[:, inside:] = outputs, free
         return out
+
+
+class Both(NamedTuple):
+    """What two networks say of the same observations, and the product with both their Jacobians."""
+
+    first: Array  # [N, K]
+    second: Array  # [N, L]
+    vjp: Callable[[Array, Array], Vector]  # u [N, K], w [N, L] ↦ J₁ᵀu, then J₂ᵀw [P + Q]
+
+
+def linearize_both(
+    first: Network, second: Network, weights: Vector, obs: Array, work: Workspace | None = None
+) -> Both:
+    """Return the outputs of two networks, whose parameters are `weights` [P + Q], one after the other.
+
+    Perceptrons of one depth and activation share a pass: an actor and its critic, say.
+
+    Raises:
+        As `linearize`.
+    """
+    split, inner = first.n_params, first.network if isinstance(first, WithFreeOutputs) else first
+    weights, new = as_parameters("weights", weights, split + second.n_params), scratch(work)
+    if not (isinstance(inner, MLP) and isinstance(second, MLP) and inner.goes_with(second)):
+        one = first.linearize(weights[:split], obs, work and work.part("first"))
+        other = second.linearize(weights[split:], obs, work and work.part("second"))
+        return Both(one.value, other.value, lambda u, w: np.concatenate([one.vjp(u), other.vjp(w)]))
+    obs = inner.checked(obs)
+    run = side_by_side(((inner, 0), (second, split)), weights, len(obs), work)
+    with np.errstate(over="ignore", invalid="ignore"):  # looked at before it is returned
+        value, value_of_second = run.forward(obs)
+
+    def vjp(u: Array, w: Array) -> Vector:
+        out = new("vjp", weights.shape, weights.dtype)
+        if inner is not first:
+            np.sum(u[:, inner.n_outputs :], 0, out=out[inner.n_params : split])
+            u = u[:, : inner.n_outputs]
+        return run.gradient(out, [u, w])
+
+    if isinstance(first, WithFreeOutputs):
+        value = first.joined(value, weights[inner.n_params : split], new, "value")
+    return Both(value, value_of_second, vjp)

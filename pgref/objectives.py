@@ -85,20 +85,29 @@ def score_step(
     work: Workspace | None = None,
 ) -> ScoreStep:
     """Return Σ_n [w_n ∇log π_θ(a_n|s_n) + c ∇H(π_θ(·|s_n))], c = `entropy` ≥ 0, and the mean entropy."""
-    entropy, scores = non_negative("entropy", entropy), policy.scores(theta, obs, actions, work)
-    weights = as_weights(weights, scores.log_prob)
+    return score_step_at(policy.scores(theta, obs, actions, work), weights, entropy=entropy)
+
+
+def score_step_at(scores: Scores, weights: Array, *, entropy: float = 0.0) -> ScoreStep:
+    """Return `score_step` given the scores of the samples; the gradient is as they leave their sums."""
+    entropy, weights = non_negative("entropy", entropy), as_weights(weights, scores.log_prob)
     return ScoreStep(scores.gradient(weights, entropy), _mean(scores.entropy()))
 
 
 def surrogate(policy: Policy, theta: Vector, batch: Batch, work: Workspace | None = None) -> float:
     """Return (1/N) Σ_n r_n Â_n with r = π_θ(a|s)/π_old(a|s): the sample form of (5.24)."""
-    return _mean(_ratio_terms(policy, theta, batch, work).terms)
+    return _mean(_ratio_terms(_scores(policy, theta, batch, work), batch).terms)
 
 
 def surrogate_grad(policy: Policy, theta: Vector, batch: Batch, work: Workspace | None = None) -> Vector:
     """Return the gradient of `surrogate`, (1/N) Σ r Â ∇log π_θ, [P]; (5.27) at θ = θ_old."""
-    r = _ratio_terms(policy, theta, batch, work)
-    return r.scores.score_sum(r.terms / len(r.terms))
+    return surrogate_grad_at(_scores(policy, theta, batch, work), batch)
+
+
+def surrogate_grad_at(scores: Scores, batch: Batch, *, entropy: float = 0.0) -> Vector:
+    """Return `surrogate_grad` + c·`entropy_bonus_grad`, c = `entropy`, as the scores leave their sums."""
+    terms = _ratio_terms(scores, batch).terms
+    return scores.gradient(as_weights(terms / len(terms), scores.log_prob), entropy / len(terms))
 
 
 def clipped(
@@ -108,7 +117,7 @@ def clipped(
 
     Source: Schulman et al. 2017, eq. 7.
     """
-    clip, r = positive("clip", clip), _ratio_terms(policy, theta, batch, work)
+    clip, r = positive("clip", clip), _ratio_terms(_scores(policy, theta, batch, work), batch)
     return _clipped_mean(r, clip)
 
 
@@ -116,7 +125,7 @@ def clipped_grad(
     policy: Policy, theta: Vector, batch: Batch, *, clip: float, work: Workspace | None = None
 ) -> Vector:
     """Return the gradient of `clipped`, [P]: exactly zero from every sample whose clip is active."""
-    clip, r = positive("clip", clip), _ratio_terms(policy, theta, batch, work)
+    clip, r = positive("clip", clip), _ratio_terms(_scores(policy, theta, batch, work), batch)
     return r.scores.score_sum(_clipped_weights(r, clip))
 
 
@@ -134,8 +143,13 @@ def clipped_step(
     Source: Schulman et al. 2017, eq. 9 without its value loss; Schulman (2020), "Approximating KL
     divergence", for the estimator of the KL divergence.
     """
+    return clipped_step_at(_scores(policy, theta, batch, work), batch, clip=clip, entropy=entropy)
+
+
+def clipped_step_at(scores: Scores, batch: Batch, *, clip: float, entropy: float = 0.0) -> ClippedStep:
+    """Return `clipped_step` given the scores of the batch; the gradient is as they leave their sums."""
     clip, entropy = positive("clip", clip), non_negative("entropy", entropy)
-    r = _ratio_terms(policy, theta, batch, work)
+    r = _ratio_terms(scores, batch)
 
     def evidence() -> Evidence:
         return Evidence(
@@ -204,6 +218,10 @@ def entropy_bonus_grad(policy: Policy, theta: Vector, obs: Array, work: Workspac
     return policy.entropy_grad(theta, obs, work=work)
 
 
+def _scores(policy: Policy, theta: Vector, batch: Batch, work: Workspace | None) -> Scores:
+    return policy.scores(theta, batch.obs, batch.actions, work)
+
+
 class _RatioTerms(NamedTuple):
     log_ratios: Array  # [N] log r
     ratios: Array  # [N] r
@@ -212,8 +230,7 @@ class _RatioTerms(NamedTuple):
     scores: Scores
 
 
-def _ratio_terms(policy: Policy, theta: Vector, batch: Batch, work: Workspace | None) -> _RatioTerms:
-    scores = policy.scores(theta, batch.obs, batch.actions, work)
+def _ratio_terms(scores: Scores, batch: Batch) -> _RatioTerms:
     advantages = _like("advantages", batch.advantages, scores.log_prob)
     log_ratios = scores.log_prob - _like("old_log_probs", batch.old_log_probs, scores.log_prob)
     with np.errstate(over="ignore", invalid="ignore"):  # too large a ratio makes the value ∞ or NaN

@@ -65,18 +65,19 @@ class _Share(NamedTuple):
     transposed: list[Array]  # [in + 1, n] the same
     sums: list[Array]  # [n, width] of each hidden layer
     value: Array  # [n, K]
+    slopes: list[Array]  # [n, width] φ′
     back: list[Array]  # [n, width + 1] derivatives in the sums of each hidden layer
     below: list[Array]  # [n, width] the same without the constant's
 
 
 class _Block(NamedTuple):
-    """A block of rows: hidden layers [n, Σ (width + 1)] of all networks together, and each one's share."""
+    """A block of n rows: hidden layers of all networks together [n Σ (width + 1)], and each one's share."""
 
     rows: slice
-    sums: list[Array]  # with the columns that φ maps to 1
-    hidden: list[Array]  # φ(sums)
-    slopes: list[Array]  # φ′
-    back: list[Array]  # derivatives in the sums
+    sums: list[Vector]  # with what φ maps to 1
+    hidden: list[Vector]  # φ(sums)
+    slopes: list[Vector]  # φ′
+    back: list[Vector]  # derivatives in the sums
     shares: list[_Share]
 
 
@@ -84,45 +85,49 @@ class _Memory:
     """The arrays of a pass over N rows, and their views."""
 
     def __init__(self, networks: Networks, size: int, n: int, dtype: Any) -> None:
-        sizes = [network.sizes for network, _ in networks]
-        layers = [[0, *accumulate(k + 1 for k in widths)] for widths in zip(*sizes, strict=True)][1:-1]
-        x = np.empty((n, sizes[0][0] + 1), dtype)
-        x[:, -1] = 1
-        hidden, slopes = ([np.empty((n, ends[-1]), dtype) for ends in layers] for _ in range(2))
-        sums, back = ([np.empty((min(n, BLOCK), ends[-1]), dtype) for ends in layers] for _ in range(2))
-        for array, ends in zip(sums, layers, strict=True):
-            array[:, [end - 1 for end in ends[1:]]] = ACTIVATIONS[networks[0][0].activation].one
-        self.seen, self.values = x[:, :-1], [np.empty((n, widths[-1]), dtype) for widths in sizes]
-        self.part, self.blocks = np.zeros(size, dtype), []  # of a block's gradient; 0 between the networks
+        self.networks, self.dtype, sizes = networks, dtype, [network.sizes for network, _ in networks]
+        # of each hidden layer: the columns before each network's, and all
+        self.columns = [[0, *accumulate(k + 1 for k in layer)] for layer in zip(*sizes, strict=True)][1:-1]
+        self.x = np.empty((n, sizes[0][0] + 1), dtype)
+        self.x[:, -1] = 1
+        self.seen, self.values = self.x[:, :-1], [np.empty((n, widths[-1]), dtype) for widths in sizes]
+        self.part = np.zeros(size, dtype)  # Jᵀu of a block; 0 between the networks
+        self.blocks: list[_Block] = []
+        scratch: dict[int, tuple[list[Vector], list[Vector]]] = {}  # by rows: the last block may have fewer
         for first in range(0, n, BLOCK):
-            rows, short = slice(first, first + BLOCK), slice(n - first)
-            block = _Block(
-                rows,
-                [array[short] for array in sums],
-                [array[rows] for array in hidden],
-                [array[rows] for array in slopes],
-                [array[short] for array in back],
-                [],
-            )
-            for i, value in enumerate(self.values):
-                own = [slice(*ends[i : i + 2]) for ends in layers]
-                inputs = [x[rows], *_columns(block.hidden, own)]
-                sums_i, back_i = _columns(block.sums, own), _columns(block.back, own)
-                block.shares.append(
-                    _Share(
-                        inputs,
-                        [array.T for array in inputs],
-                        [array[:, :-1] for array in sums_i],
-                        value[rows],
-                        back_i,
-                        [array[:, :-1] for array in back_i],
-                    )
+            rows = min(BLOCK, n - first)
+            scratch[rows] = scratch.get(rows) or (self._vectors(rows), self._vectors(rows))
+            self.blocks.append(self._block(slice(first, first + rows), rows, *scratch[rows]))
+
+    def _block(self, rows: slice, n: int, sums: list[Vector], back: list[Vector]) -> _Block:
+        hidden, slopes, shares = self._vectors(n), self._vectors(n), []
+        for i, (network, _) in enumerate(self.networks):
+            h, z, d, slope = (self._matrices(vectors, n, i) for vectors in (hidden, sums, back, slopes))
+            for array in z:
+                array[:, -1] = ACTIVATIONS[network.activation].one
+            inputs = [self.x[rows], *h]
+            shares.append(
+                _Share(
+                    inputs,
+                    [array.T for array in inputs],
+                    [array[:, :-1] for array in z],
+                    self.values[i][rows],
+                    [array[:, :-1] for array in slope],
+                    d,
+                    [array[:, :-1] for array in d],
                 )
-            self.blocks.append(block)
+            )
+        return _Block(rows, sums, hidden, slopes, back, shares)
 
+    def _vectors(self, n: int) -> list[Vector]:
+        return [np.empty(n * columns[-1], self.dtype) for columns in self.columns]
 
-def _columns(arrays: list[Array], own: list[slice]) -> list[Array]:
-    return [array[:, columns] for array, columns in zip(arrays, own, strict=True)]
+    def _matrices(self, vectors: list[Vector], n: int, i: int) -> list[Array]:
+        """Return the share of network i of each layer, [n, width + 1]."""
+        return [
+            vector[n * columns[i] : n * columns[i + 1]].reshape(n, -1)
+            for vector, columns in zip(vectors, self.columns, strict=True)
+        ]
 
 
 @dataclass
@@ -167,14 +172,15 @@ class Pass:
         """Return Jv of a network alone."""
         out, ((network, _),) = self.new("jvp", self.memory.values[0].shape, self.weights.dtype), self.networks
         for k, block in enumerate(self.memory.blocks):
-            slopes, d, (share,) = self._slopes(k), out, block.shares  # d: of no use yet
+            self._slopes(k)
+            d, (share,) = out, block.shares  # d: of no use yet
             for i, (w, dw) in enumerate(zip(self.layers[0], network.layers(v), strict=True)):
                 ahead = self.new(f"ahead {i}", (len(share.value), w.shape[1]), out.dtype)
                 np.matmul(share.inputs[i], dw, out=ahead)
                 if i:  # what the layers below pass on
                     ahead += np.matmul(d, w[:-1], out=self.new(f"through {i}", ahead.shape, out.dtype))
-                if i < len(slopes):
-                    ahead *= slopes[i][:, :-1]
+                if i < len(share.slopes):
+                    ahead *= share.slopes[i]
                 d = ahead
             out[block.rows] = d
         return out

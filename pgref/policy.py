@@ -110,6 +110,13 @@ class Policy:
     def scores(self, theta: Vector, obs: Array, actions: Array, work: Workspace | None = None) -> Scores:
         """Return log π_θ(a|s), and the sums and entropies that go with it, from one forward pass."""
         z, _, vjp = self.network.linearize(theta, obs, work)
+        return self.scored(z, actions, vjp)
+
+    def scored(self, z: Array, actions: Array, vjp: Callable[[Array], Array]) -> Scores:
+        """Return what `scores` does, given the network's outputs z [N, K] and its u [N, K] ↦ Jᵀu.
+
+        With u ↦ u in its place the sums are left as their rows in z, to be used with another's.
+        """
         actions, pi = self.distribution.check_actions(actions, z), self.distribution
         prepared = pi.prepared(z)
 

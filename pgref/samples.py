@@ -30,39 +30,55 @@ def estimated(
     discount: float,
     trace: float,
     work: Workspace | None = None,
+    known: Vector | None = None,
 ) -> Samples:
     """Return the transitions with Â of GAE(λ); λ = `trace` = 0 gives the worker's TD errors.
+
+    `known` are V_ψ(S) of the transitions [N], if somebody has them already.
 
     Raises:
         NonFiniteError: an advantage overflows; ArgumentError: γ or λ outside [0, 1].
     """
     factors = in_unit_interval("discount", discount), in_unit_interval("trace", trace)
-    values, next_values = values_along(critic, psi, rollout, work)
+    values, next_values = values_along(critic, psi, rollout, work, known)
     rewards, ended = rollout.rewards, rollout.terminated | rollout.truncated
     advantages = trusted_gae(rewards, values, next_values, rollout.terminated, ended, *factors, rewards.dtype)
-    # a row that is no transition follows the end of an episode: no sum runs through it
-    kept = slice(None) if rollout.valid is None else rollout.valid.ravel()
     advantages = in_precision("advantages", advantages, values.dtype)
     rows = (rollout.obs, rollout.actions, advantages, values, advantages + values, rollout.ages)
-    return Samples(*(_flat(array)[kept] for array in rows))
+    return Samples(*(transitions(array, rollout) for array in rows))
+
+
+def transitions(array: Array, rollout: Rollout) -> Array:
+    """Return the rows [N, …] of an array [T, E, …] that are transitions, time by time.
+
+    A row that is none follows the end of an episode: no sum runs through it.
+    """
+    rows = _flat(array)
+    return rows if rollout.valid is None else rows[rollout.valid.ravel()]
 
 
 def values_along(
-    critic: Critic, psi: Vector, rollout: Rollout, work: Workspace | None = None
+    critic: Critic,
+    psi: Vector,
+    rollout: Rollout,
+    work: Workspace | None = None,
+    known: Vector | None = None,
 ) -> tuple[Matrix, Matrix]:
     """Return V_ψ(S_t) and V_ψ(S_{t+1}), [T, E] each, S_{t+1} being what the action led to.
 
     Inside an episode the second is the first one step on; only what was cut off is looked at besides.
     """
-    shape = rollout.rewards.shape
     cut = rollout.terminated | rollout.truncated
     cut[-1] = True
-    obs = np.concatenate([_flat(rollout.obs), rollout.next_obs[cut]])
-    both = critic.values(psi, obs, work)
-    values = both[: shape[0] * shape[1]].reshape(shape).copy()
+    if known is None:
+        both = critic.values(psi, np.concatenate([_flat(rollout.obs), rollout.next_obs[cut]]), work)
+        values, beyond = both[: cut.size].reshape(cut.shape).copy(), both[cut.size :]
+    else:
+        values, beyond = np.zeros(cut.shape, known.dtype), critic.values(psi, rollout.next_obs[cut], work)
+        values.reshape(-1)[slice(None) if rollout.valid is None else rollout.valid.ravel()] = known
     next_values = np.empty_like(values)
     next_values[:-1] = values[1:]
-    next_values[cut] = both[values.size :]
+    next_values[cut] = beyond
     return values, next_values
 
 

@@ -89,14 +89,14 @@ def as_actions(space: Space, actions: Any, n: int) -> Array:
         ArgumentTypeError: real numbers for a discrete space; ShapeError, NonFiniteError: as for any array.
         ArgumentError: a choice that the space does not have. Vectors may leave a Box: see `clipped`.
     """
+    if isinstance(space, Discrete):
+        return require_choices(as_array("actions", actions, (n,), "i"), space.n)
     if isinstance(space, Box):
         return as_array("actions", actions, (n, space.d))
-    if isinstance(space, MultiDiscrete):
-        array = as_array("actions", actions, (n, len(space.sizes)), "i")
-        for column, size in zip(array.T, space.sizes, strict=True):
-            require_choices(column, size)
-        return array
-    return require_choices(as_array("actions", actions, (n,), "i"), space.n)
+    array = as_array("actions", actions, (n, len(space.sizes)), "i")
+    for column, size in zip(array.T, space.sizes, strict=True):
+        require_choices(column, size)
+    return array
 
 
 def clipped(space: Space, actions: Array) -> Array:

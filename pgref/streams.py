@@ -6,16 +6,18 @@ environment draws at its own time: replaying, resuming and splitting work over p
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from pgref.arrays import Array, Matrix, Vector, count
+from pgref.arrays import Matrix, Vector, count
 from pgref.errors import ArgumentError
 
 ENVIRONMENTS, PREDICTIONS = 2**31, 2**31 + 1  # where paths begin that no number of updates leads to
 # as arrays, since NumPy converts a number at every call, longer than it takes to work through a short row
 GOLDEN, LAST, SPARE = (np.array(n, np.uint64) for n in (0x9E3779B97F4A7C15, 31, 11))
+UNIT = np.array(2.0**-53)
 ROUNDS = tuple(  # a shift and a multiplier each
     (np.array(shift, np.uint64), np.array(multiplier, np.uint64))
     for shift, multiplier in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
@@ -52,14 +54,16 @@ def uniforms(keys: Vector, clock: Vector, n: int) -> Matrix:
     Source: the mixing function of SplitMix64 (Steele, Lea & Flood 2014), used as a counter's hash.
     """
     start = _mixed(keys + GOLDEN * clock.astype(np.uint64))
-    bits = _mixed(start + GOLDEN * np.arange(1, n + 1, dtype=np.uint64)[:, None])
-    return (bits >> SPARE) * 2.0**-53
+    numbers: Matrix = (_mixed(start + _places(n)) >> SPARE) * UNIT
+    return numbers
 
 
-def _mixed(z: Array) -> Array:
-    """Return z mixed, in its own memory."""
+@lru_cache(maxsize=8)
+def _places(n: int) -> Any:
+    return GOLDEN * np.arange(1, n + 1, dtype=np.uint64)[:, None]
+
+
+def _mixed(z: Any) -> Any:
     for shift, multiplier in ROUNDS:
-        z ^= z >> shift
-        z *= multiplier
-    z ^= z >> LAST
-    return z
+        z = (z ^ z >> shift) * multiplier
+    return z ^ z >> LAST

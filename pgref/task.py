@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pgref.arrays import Matrix, Vector, finite, in_precision, positive
+from pgref.arrays import Array, Matrix, Vector, Workspace, finite, in_precision, positive
 from pgref.critic import Critic
 from pgref.distributions import Categorical, DiagonalGaussian, MultiCategorical
 from pgref.envs.protocol import Environment
 from pgref.errors import ArgumentTypeError
 from pgref.knobs import check_knobs, flag, knob, one_of, widths
-from pgref.networks import MLP, Network, Table, WithFreeOutputs
+from pgref.networks import MLP, Both, Network, Table, WithFreeOutputs, linearize_both
 from pgref.policy import Policy
 from pgref.spaces import Box, Discrete, Space
 
@@ -58,6 +58,10 @@ class Task(NamedTuple):
     def split(self, weights: Vector) -> tuple[Vector, Vector]:
         """Return the views θ [P] and ψ [Q] of the weights [P + Q]."""
         return weights[: self.policy.n_params], weights[self.policy.n_params :]
+
+    def linearize(self, weights: Vector, obs: Array, work: Workspace | None = None) -> Both:
+        """Return z [N, K] and V [N, 1] at the observations, and the product with both Jacobians."""
+        return linearize_both(self.policy.network, self.critic.network, weights, obs, work)
 
 
 def make_task(env: Environment, networks: Networks) -> Task:

@@ -11,13 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from pgref import streams
-from pgref.arrays import Array, Vector, Workspace
+from pgref.arrays import Array, Vector, Workspace, require_finite
 from pgref.critic import Critic, Transitions, semi_gradient, td_advantages
 from pgref.learning import Working
-from pgref.objectives import score_step
+from pgref.objectives import score_step_at
 from pgref.policy import Policy
 from pgref.rollout import Episodes, Runner, collect
-from pgref.samples import estimated
+from pgref.samples import estimated, transitions
 from pgref.task import Task
 
 
@@ -91,14 +91,15 @@ def work(
         **config.seen_as(),
         work=work,
     )
-    obs, actions, advantages, *_ = estimated(task.critic, psi, rollout, config.discount, config.trace, work)
-    n = len(advantages)
-    g_theta, entropy = score_step(
-        task.policy, theta, obs, actions, advantages, entropy=config.entropy, work=work and work.part("actor")
+    both = task.linearize(weights, transitions(rollout.obs, rollout), work and work.part("both"))
+    values = both.second[:, 0]
+    _, actions, advantages, *_ = estimated(
+        task.critic, psi, rollout, config.discount, config.trace, work, values
     )
-    minus_g_psi = task.critic.value_sum_grad(psi, obs, 2 * config.critic_weight * advantages, work)
-    gradient = np.concatenate([g_theta, minus_g_psi])
-    if config.mean:
-        gradient /= n
+    n = len(advantages)
+    scores = task.policy.scored(both.first, actions, lambda rows: rows)
+    rows, entropy = score_step_at(scores, advantages, entropy=config.entropy)
+    errors = require_finite("weights", 2 * config.critic_weight * advantages)  # −∂Σ Â²/∂V(S)
+    gradient = both.vjp(rows, errors[:, None]) / (n if config.mean else 1)
     loss = float(advantages @ advantages) / n
     return Worked(gradient, runner, n, rollout.episodes, entropy, loss)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pgref import streams
 from pgref.envs.acrobot import Acrobot
-from pgref.envs.cartpole import CartPole
+from pgref.envs.cartpole import FEW, CartPole
 from pgref.envs.mountain_car import MountainCarContinuous
 from pgref.envs.pendulum import Pendulum
 from pgref.errors import ArgumentError
@@ -98,6 +98,21 @@ def test_a_pole_in_single_precision_moves_as_one_in_double_but_for_rounding(seed
     assert (abs(moved.x - wanted.x) <= np.finfo(np.float32).eps * (1 + 7 * change)).all()
     np.testing.assert_array_equal(single.observe(moved.x), moved.x.T)
     assert moved.reward.dtype == np.float64
+
+
+@given(seeds, st.integers(1, FEW + 1), st.sampled_from(["float64", "float32"]))
+@example(0, FEW, "float64")
+def test_a_few_poles_move_as_among_many_bit_for_bit(seed, n, dtype):
+    rng = np.random.default_rng(seed)
+    d = other_constants(CartPole(dtype=dtype), rng, "cart_mass", "pole_mass", "half_length", "dt")
+    d = replace(d, gravity=np.float32(9.8), force=7)  # numbers that Python's and NumPy's sums might convert
+    x = (rng.normal(size=(4, N)) * 10.0 ** rng.integers(-4, 4, (4, N))).astype(dtype)
+    actions = rng.integers(0, 2, N)
+    many, few = d.move(x, actions, NONE), d.move(x[:, :n], actions[:n], NONE)
+    assert few.x.flags.c_contiguous
+    for got, wanted in zip(few, many, strict=True):
+        assert got.dtype == wanted.dtype
+        np.testing.assert_array_equal(got, wanted[..., :n])
 
 
 @pytest.mark.parametrize("dtype", ["float16", "f4", "", None, np.float32, 4, ["float32"]])

@@ -14,7 +14,7 @@ from pgref import passes
 from pgref.arrays import Workspace
 from pgref.checks.derivatives import STEP, complex_step_jacobian, relative_error
 from pgref.errors import ArgumentError, ArgumentTypeError, NonFiniteError, ShapeError
-from pgref.networks import MLP, Table, WithFreeOutputs
+from pgref.networks import MLP, Table, WithFreeOutputs, linearize_both
 
 EPS = float(np.finfo(float).eps)
 seeds, rows = st.integers(0, 2**32 - 1), st.integers(1, 9)
@@ -148,6 +148,78 @@ def test_the_forward_pass_reads_theta_where_it_is(network, seed, n):
     forward = network.forward(theta)
     theta *= 0.5
     assert forward(obs).tobytes() == network.linearize(theta, obs).value.tobytes()
+
+
+# --- two networks at once ----------------------------------------------------------------------------------
+
+
+def pairs(first, second, seed, n, dtype):
+    """Return weights of both, observations, and directions in the outputs of each."""
+    theta, obs = draw(first, seed, n, dtype)
+    psi, _ = draw(second, seed + 1, n, dtype)
+    rng = np.random.default_rng(seed + 2)
+    u, w = (rng.standard_normal((n, network.n_outputs)).astype(dtype) for network in (first, second))
+    return np.concatenate([theta, psi]), obs, u, w
+
+
+@given(
+    st.integers(1, 4), st.integers(1, 5), st.lists(st.integers(1, 5), max_size=3),
+    st.lists(st.integers(1, 5), max_size=3), activations, activations, st.integers(0, 2), seeds, rows,
+    st.sampled_from(["f4", "f8", "c16"]), st.booleans(),
+)  # fmt: skip
+@example(3, 2, [4, 4], [4, 4], "tanh", "tanh", 2, 0, 6, "f4", True)
+@example(3, 2, [4, 2], [5, 3], "relu", "relu", 0, 0, 6, "f8", False)
+@example(3, 2, [4], [4, 4], "tanh", "tanh", 0, 0, 6, "f8", True)
+def test_two_networks_at_once_give_the_bits_of_each_alone(
+    d, k, hidden, others, activation, other, n_free, seed, n, dtype, shared
+):
+    first, second = MLP((d, *hidden, k), activation), MLP((d, *others, 1), other)
+    actor = WithFreeOutputs(first, n_free) if n_free else first
+    weights, obs, u, w = pairs(actor, second, seed, n, dtype)
+    split, work = actor.n_params, Workspace() if shared else None
+    one, two = actor.linearize(weights[:split], obs), second.linearize(weights[split:], obs)
+    for _ in range(2):
+        both = linearize_both(actor, second, weights, obs, work)
+        assert both.first.tobytes() == one.value.tobytes()
+        assert both.second.tobytes() == two.value.tobytes()
+        gradient = both.vjp(u, w)
+        assert gradient[:split].tobytes() == one.vjp(u).tobytes()
+        assert gradient[split:].tobytes() == two.vjp(w).tobytes()
+
+
+@pytest.mark.parametrize("n", [passes.BLOCK, passes.BLOCK + 1, 2 * passes.BLOCK + 3])
+def test_two_networks_at_once_add_up_their_blocks(n):
+    actor, critic = WithFreeOutputs(MLP((3, 5, 4, 2)), 2), MLP((3, 4, 6, 1))
+    weights, obs, u, w = pairs(actor, critic, 0, n, np.float64)
+    split = actor.n_params
+    gradient = linearize_both(actor, critic, weights, obs, Workspace()).vjp(u, w)
+    np.testing.assert_array_equal(gradient[:split], actor.linearize(weights[:split], obs).vjp(u))
+    np.testing.assert_array_equal(gradient[split:], critic.linearize(weights[split:], obs).vjp(w))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_two_tables_at_once_are_two_tables(shared):
+    first, second = WithFreeOutputs(Table(4, 2), 1), Table(4, 1)
+    weights, states, u, w = pairs(first, second, 3, 5, np.float64)
+    both = linearize_both(first, second, weights, states, Workspace() if shared else None)
+    np.testing.assert_array_equal(both.second[:, 0], weights[first.n_params :][states])
+    np.testing.assert_array_equal(both.first[:, 2], np.full(5, weights[first.n_params - 1]))
+    wanted = first.linearize(weights[: first.n_params], states).vjp(u)
+    np.testing.assert_array_equal(both.vjp(u, w)[: first.n_params], wanted)
+
+
+def test_two_networks_at_once_refuse_what_each_refuses():
+    second = MLP((2, 3, 1))
+    size = NET.n_params + second.n_params
+    good = np.ones(size)
+    for weights, obs, error, message in (
+        (THETA, OBS, ShapeError, rf"weights must have shape \({size}\), got \({NET.n_params},\)"),
+        (with_bad(good, np.nan), OBS, NonFiniteError, "weights must be finite, got nan"),
+        (good, OBS[:, :1], ShapeError, "observations must have shape"),
+        (good * 1e308, OBS * 1e10, NonFiniteError, "network output must be finite"),
+    ):
+        with pytest.raises(error, match=f"^{message}"):
+            linearize_both(NET, second, weights, obs)
 
 
 # --- Jacobian products -----------------------------------------------------------------------------------

@@ -508,7 +508,7 @@ def test_every_objective_has_its_gradient_beside_it():
         for name, f in vars(objectives).items()
         if inspect.isfunction(f) and f.__module__ == "pgref.objectives"
     }
-    own = {name for name in own if not name.startswith("_") and not name.endswith("_step")}
+    own = {name for name in own if not name.startswith("_") and not name.endswith(("_step", "_at"))}
     own -= {"adapted_penalty"}
     values = {name for name in own if not name.endswith("_grad")}
     assert own == values | {f"{name}_grad" for name in values}

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pgref import objectives, streams
-from pgref.arrays import Vector, Workspace, count, in_unit_interval, positive
-from pgref.critic import clipped_value_loss_grad, value_step
+from pgref.arrays import Array, Vector, Workspace, count, in_unit_interval, positive
+from pgref.critic import clipped_value_rows, value_rows
 from pgref.knobs import flag, knob, one_of, optional
 from pgref.learning import OPTIMIZERS, Stepping, minibatches, preferences, remaining, step_both, step_init
 from pgref.objectives import Batch, ClippedStep
@@ -141,15 +141,15 @@ def climb(
         seen = []
         drawing = config.minibatch < len(old)  # else every pass has the same one part
         for part, known in drawn(config, batch, old, rng) if drawing else [(whole, old)]:
-            theta, psi = task.split(weights)
-            actor = actor_step(task, config, theta, theta_old, part, known, state.penalty, factor, work)
-            g_psi, loss = critic_gradient(task, config, psi, part, work)
+            both = task.linearize(weights, part.obs, work)
+            actor = actor_step(task, config, both.first, theta_old, part, known, state.penalty, factor, work)
+            errors, loss = critic_rows(config, both.second[:, 0], part)
             if config.kl_stop is not None or epoch + 1 == config.epochs:
                 evidence = actor.evidence()
                 seen.append(Seen(evidence.kl, evidence.clip_fraction, evidence.entropy, loss))
                 if config.kl_stop is not None and evidence.kl > config.kl_stop:
                     return Climbed(weights, slots, "stopped_on_kl", _mean(seen), norm, epoch + 1)
-            gradient = np.concatenate([actor.gradient, -config.critic_weight * g_psi])
+            gradient = both.vjp(actor.gradient, -config.critic_weight * errors[:, None])
             slots, weights, norm = step_both(config, slots, weights, gradient, n_theta, factor)
     return Climbed(weights, slots, status, _mean(seen), norm, config.epochs)
 
@@ -172,7 +172,7 @@ def preferred(config: Config, part: Samples) -> tuple[Samples, str]:
 def actor_step(
     task: Task,
     config: Config,
-    theta: Vector,
+    z: Array,
     theta_old: Vector,
     part: Samples,
     old: Vector,
@@ -180,28 +180,24 @@ def actor_step(
     factor: float,
     work: Workspace | None,
 ) -> ClippedStep:
-    """Return the gradient of the objective on a minibatch, with its evidence."""
+    """Return the derivatives of the objective on a minibatch in z [N, K], with its evidence."""
     batch = Batch(part.obs, part.actions, part.advantages, old)
     clip = config.clip * (factor if config.anneal_clip else 1.0)
-    step = objectives.clipped_step(task.policy, theta, batch, clip=clip, entropy=config.entropy, work=work)
+    scores = task.policy.scored(z, part.actions, lambda rows: rows)
+    step = objectives.clipped_step_at(scores, batch, clip=clip, entropy=config.entropy)
     if config.objective == "clip":
         return step
-    gradient = objectives.kl_penalised_grad(task.policy, theta, batch, theta_old, penalty=penalty)
-    if config.entropy:
-        gradient = gradient + config.entropy * objectives.entropy_bonus_grad(task.policy, theta, batch.obs)
-    return step._replace(gradient=gradient)
+    rows = objectives.surrogate_grad_at(scores, batch, entropy=config.entropy)
+    z_old = task.policy.network.linearize(theta_old, part.obs, work and work.part("old")).value
+    return step._replace(gradient=rows - penalty / len(z) * task.policy.distribution.kl_grad_new(z_old, z))
 
 
-def critic_gradient(
-    task: Task, config: Config, psi: Vector, part: Samples, work: Workspace | None
-) -> tuple[Vector, float]:
-    """Return g_ψ of the mean squared error on a minibatch, and that error."""
-    gradient, loss = value_step(task.critic, psi, part.obs, part.targets, work and work.part("critic"))
+def critic_rows(config: Config, values: Vector, part: Samples) -> tuple[Vector, float]:
+    """Return the derivatives of the critic's loss on a minibatch in its values, and the mean square."""
+    rows, loss = value_rows(values, part.targets)
     if config.clip_values is not None:
-        gradient = clipped_value_loss_grad(
-            task.critic, psi, part.obs, part.targets, part.values, config.clip_values
-        )
-    return gradient, loss
+        rows = clipped_value_rows(values, part.targets, part.values, config.clip_values)
+    return rows, loss
 
 
 def _mean(seen: list[Seen]) -> Seen:

@@ -11,7 +11,7 @@ from pgref.arrays import Array, require_finite
 from pgref.envs.protocol import Step
 from pgref.errors import ArgumentTypeError, NonFiniteError, ShapeError
 
-REAL, FLAG = np.dtype(np.float64), np.dtype(np.bool_)
+REAL, FLAG = np.dtype(np.float64), np.dtype(np.bool_)  # the objects that NumPy's own results share
 
 
 def require_usable(step: Any, obs: Array, where: str) -> None:
@@ -43,14 +43,16 @@ def require_usable(step: Any, obs: Array, where: str) -> None:
 def _plainly_usable(step: Step, obs: Array) -> bool:
     """Return whether all is as it mostly is; if not, a closer look says what is wrong, or that nothing is."""
     _, after, final_obs, reward, terminated, truncated, valid = step
-    return bool(
+    shape = obs.shape
+    return (
         valid is None
-        and {*map(type, step[1:6])} == {np.ndarray}
+        and type(after) is type(final_obs) is type(reward) is np.ndarray
+        and type(terminated) is type(truncated) is np.ndarray
         and after.dtype == final_obs.dtype == obs.dtype
-        and after.shape == final_obs.shape == obs.shape
-        and reward.dtype == REAL
-        and terminated.dtype == truncated.dtype == FLAG
-        and reward.shape == terminated.shape == truncated.shape == obs.shape[:1]
+        and after.shape == final_obs.shape == shape
+        and reward.dtype is REAL
+        and terminated.dtype is truncated.dtype is FLAG
+        and reward.shape == terminated.shape == truncated.shape == shape[:1]
         # each ∞ or NaN if one of the factors is
         and math.isfinite(np.vdot(after, final_obs))
         and math.isfinite(np.vdot(reward, reward))

@@ -88,7 +88,7 @@ def require_positive_fields(description: Any, but: str = "") -> None:
 def as_rows(x: Matrix) -> Matrix:
     """Return the columns of x [n, E] as the rows of a float32 matrix [E, n]."""
     if x.shape[1] < LONG:
-        return x.T.astype(np.float32, order="C")
+        return x.T.astype(np.float32, "C")
     rows = np.empty(x.shape[::-1], np.float32)
     for column, variable in zip(rows.T, x, strict=True):
         column[:] = variable
@@ -151,17 +151,18 @@ class Episodic:
                 have.
         """
         x, steps, clock, keys = state
-        actions = as_actions(self.dynamics.action_space, actions, len(keys))
+        dynamics = self.dynamics
+        actions = as_actions(dynamics.action_space, actions, len(keys))
         clock, steps = clock + ONE, steps + ONE
-        draws = streams.uniforms(keys, clock, self.dynamics.step_draws) if self.dynamics.step_draws else x[:0]
-        x, reward, terminated = self.dynamics.move(x, actions, draws)
+        draws = streams.uniforms(keys, clock, dynamics.step_draws) if dynamics.step_draws else x[:0]
+        x, reward, terminated = dynamics.move(x, actions, draws)
         truncated = steps >= self._limit
-        final_obs = obs = self.dynamics.observe(x)
+        final_obs = obs = dynamics.observe(x)
         ended = (terminated | truncated).nonzero()[0]
         if ended.size:
             starts = self._starts(keys[ended], clock[ended])
             x, obs = x.copy(), obs.copy()
-            x[:, ended], steps[ended], obs[ended] = starts, 0, self.dynamics.observe(starts)
+            x[:, ended], steps[ended], obs[ended] = starts, 0, dynamics.observe(starts)
         return Step(EpisodicState(x, steps, clock, keys), obs, final_obs, reward, terminated, truncated)
 
     def _starts(self, keys: Vector, clock: Vector) -> Matrix:

@@ -239,10 +239,11 @@ def test_loss_and_gradient_of_ppo_away_from_the_old_policy(sb3, env, normalise):
     batch = samples.estimated(task.critic, psi_old, segment, config.discount, config.trace)
     old = task.policy.log_prob(theta_old, batch.obs, batch.actions)
     away = 0.1 * streams.stream(2, 0).standard_normal(len(state.weights), np.float32)
-    theta, psi = task.split(state.weights + away)
     part, _ = ppo.preferred(config, batch)
-    ours = ppo.actor_step(task, config, theta, theta_old, part, old, 1.0, 1.0, None)
-    g_psi, value_loss = ppo.critic_gradient(task, config, psi, batch, None)
+    both = task.linearize(state.weights + away, part.obs)
+    ours = ppo.actor_step(task, config, both.first, theta_old, part, old, 1.0, 1.0, None)
+    errors, value_loss = ppo.critic_rows(config, both.second[:, 0], batch)
+    g_theta, minus_g_psi = task.split(both.vjp(ours.gradient, -config.critic_weight * errors[:, None]))
 
     model = their_ppo(sb3, env, config)
     put(model, state.weights)
@@ -262,8 +263,8 @@ def test_loss_and_gradient_of_ppo_away_from_the_old_policy(sb3, env, normalise):
     within(evidence.entropy, -logged["train/entropy_loss"], N + FORWARD)
     within(evidence.kl, logged["train/approx_kl"], N + FORWARD, 1.0)  # r − 1 − log r: the 1 is rounded
     within(value_loss, logged["train/value_loss"], N + FORWARD)
-    within(-factor * ours.gradient, gradient[: len(theta)], N + FORWARD)
-    within(config.critic_weight * g_psi, gradient[len(theta) :], N + FORWARD)
+    within(-factor * g_theta, gradient[: len(g_theta)], N + FORWARD)
+    within(-minus_g_psi, gradient[len(g_theta) :], N + FORWARD)
 
 
 def test_one_update_of_ppo_with_adam_and_a_clipped_gradient(sb3, env):
