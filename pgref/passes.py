@@ -62,12 +62,8 @@ class _Share(NamedTuple):
     """What one network has of a block of n rows."""
 
     inputs: list[Array]  # [n, in + 1] of each layer, the last column 1
-    transposed: list[Array]  # [in + 1, n] the same
     sums: list[Array]  # [n, width] of each hidden layer
     value: Array  # [n, K]
-    slopes: list[Array]  # [n, width] φ′
-    back: list[Array]  # [n, width + 1] derivatives in the sums of each hidden layer
-    below: list[Array]  # [n, width] the same without the constant's
 
 
 class _Block(NamedTuple):
@@ -76,9 +72,19 @@ class _Block(NamedTuple):
     rows: slice
     sums: list[Vector]  # with what φ maps to 1
     hidden: list[Vector]  # φ(sums)
+    shares: list[_Share]
+
+
+class _WayBack(NamedTuple):
+    """What the derivatives of a block need besides, likewise."""
+
     slopes: list[Vector]  # φ′
     back: list[Vector]  # derivatives in the sums
-    shares: list[_Share]
+    # of each network, layer by layer
+    transposed: list[list[Array]]  # [in + 1, n] inputs
+    slopes_below: list[list[Array]]  # [n, width]
+    back_whole: list[list[Array]]  # [n, width + 1]
+    back_below: list[list[Array]]  # [n, width] without the constant's
 
 
 class _Memory:
@@ -92,32 +98,43 @@ class _Memory:
         self.x[:, -1] = 1
         self.seen, self.values = self.x[:, :-1], [np.empty((n, widths[-1]), dtype) for widths in sizes]
         self.part = np.zeros(size, dtype)  # Jᵀu of a block; 0 between the networks
-        self.blocks: list[_Block] = []
-        scratch: dict[int, tuple[list[Vector], list[Vector]]] = {}  # by rows: the last block may have fewer
-        for first in range(0, n, BLOCK):
-            rows = min(BLOCK, n - first)
-            scratch[rows] = scratch.get(rows) or (self._vectors(rows), self._vectors(rows))
-            self.blocks.append(self._block(slice(first, first + rows), rows, *scratch[rows]))
+        self.scratch: dict[tuple[str, int], list[Vector]] = {}  # of all blocks; the last may have fewer rows
+        self.blocks = [self._block(slice(i, min(i + BLOCK, n))) for i in range(0, n, BLOCK)]
+        self.ways: list[_WayBack] = []  # of the blocks that a derivative has come to
 
-    def _block(self, rows: slice, n: int, sums: list[Vector], back: list[Vector]) -> _Block:
-        hidden, slopes, shares = self._vectors(n), self._vectors(n), []
-        for i, (network, _) in enumerate(self.networks):
-            h, z, d, slope = (self._matrices(vectors, n, i) for vectors in (hidden, sums, back, slopes))
-            for array in z:
-                array[:, -1] = ACTIVATIONS[network.activation].one
-            inputs = [self.x[rows], *h]
-            shares.append(
-                _Share(
-                    inputs,
-                    [array.T for array in inputs],
-                    [array[:, :-1] for array in z],
-                    self.values[i][rows],
-                    [array[:, :-1] for array in slope],
-                    d,
-                    [array[:, :-1] for array in d],
+    def way_back(self, k: int) -> _WayBack:
+        if k == len(self.ways):
+            shares, n = self.blocks[k].shares, len(self.blocks[k].shares[0].value)
+            slopes, back = self._vectors(n), self._shared("back", n)
+            whole = [self._matrices(back, n, i) for i in range(len(shares))]
+            self.ways.append(
+                _WayBack(
+                    slopes,
+                    back,
+                    [[array.T for array in share.inputs] for share in shares],
+                    [_below(self._matrices(slopes, n, i)) for i in range(len(shares))],
+                    whole,
+                    [_below(arrays) for arrays in whole],
                 )
             )
-        return _Block(rows, sums, hidden, slopes, back, shares)
+        return self.ways[k]
+
+    def _block(self, rows: slice) -> _Block:
+        n = rows.stop - rows.start
+        sums, hidden, shares = self._shared("sums", n), self._vectors(n), []
+        for i, (network, _) in enumerate(self.networks):
+            z = self._matrices(sums, n, i)
+            for array in z:
+                array[:, -1] = ACTIVATIONS[network.activation].one
+            h = self._matrices(hidden, n, i)
+            shares.append(_Share([self.x[rows], *h], _below(z), self.values[i][rows]))
+        return _Block(rows, sums, hidden, shares)
+
+    def _shared(self, name: str, n: int) -> list[Vector]:
+        key = name, n
+        if key not in self.scratch:
+            self.scratch[key] = self._vectors(n)
+        return self.scratch[key]
 
     def _vectors(self, n: int) -> list[Vector]:
         return [np.empty(n * columns[-1], self.dtype) for columns in self.columns]
@@ -128,6 +145,11 @@ class _Memory:
             vector[n * columns[i] : n * columns[i + 1]].reshape(n, -1)
             for vector, columns in zip(vectors, self.columns, strict=True)
         ]
+
+
+def _below(matrices: list[Array]) -> list[Array]:
+    """Return the columns that lead on, all but the constant's."""
+    return [array[:, :-1] for array in matrices]
 
 
 @dataclass
@@ -146,7 +168,7 @@ class Pass:
         apply, memory = ACTIVATIONS[self.networks[0][0].activation].apply, self.memory
         memory.seen[:] = in_precision("observations", obs, self.weights.real.dtype)
         self.sloped = 0
-        for _, sums, hidden, _, _, shares in memory.blocks:
+        for _, sums, hidden, shares in memory.blocks:
             for i, (z, h) in enumerate(zip(sums, hidden, strict=True)):
                 for share, layers in zip(shares, self.layers, strict=True):
                     np.matmul(share.inputs[i], layers[i], out=share.sums[i])
@@ -163,7 +185,7 @@ class Pass:
         """Return `total` with each network's Jᵀu written where its parameters are, and nowhere else."""
         for k, block in enumerate(self.memory.blocks):
             into = _views(self.networks, self.memory.part if k else total)
-            self._products(k, block, [u[block.rows] for u in directions], into)
+            self._products(k, [u[block.rows] for u in directions], into)
             if k:
                 total += self.memory.part
         return total
@@ -172,40 +194,37 @@ class Pass:
         """Return Jv of a network alone."""
         out, ((network, _),) = self.new("jvp", self.memory.values[0].shape, self.weights.dtype), self.networks
         for k, block in enumerate(self.memory.blocks):
-            self._slopes(k)
-            d, (share,) = out, block.shares  # d: of no use yet
+            (slopes,), (share,), d = self._way_back(k).slopes_below, block.shares, out  # d: of no use yet
             for i, (w, dw) in enumerate(zip(self.layers[0], network.layers(v), strict=True)):
                 ahead = self.new(f"ahead {i}", (len(share.value), w.shape[1]), out.dtype)
                 np.matmul(share.inputs[i], dw, out=ahead)
                 if i:  # what the layers below pass on
                     ahead += np.matmul(d, w[:-1], out=self.new(f"through {i}", ahead.shape, out.dtype))
-                if i < len(share.slopes):
-                    ahead *= share.slopes[i]
+                if i < len(slopes):
+                    ahead *= slopes[i]
                 d = ahead
             out[block.rows] = d
         return out
 
-    def _products(self, k: int, block: _Block, d: list[Array], into: list[list[Array]]) -> None:
-        slopes = self._slopes(k)
+    def _products(self, k: int, d: list[Array], into: list[list[Array]]) -> None:
+        slopes, back, transposed, _, whole, below = self._way_back(k)
         for i in reversed(range(len(slopes) + 1)):
-            for j, share in enumerate(block.shares):
-                product = (
-                    np.matmul if d[j].shape[1] > 1 else np.dot
-                )  # which alone stays in BLAS for one column
-                product(share.transposed[i], d[j], out=into[j][i])
+            for j, layers in enumerate(self.layers):
+                product = np.matmul if d[j].shape[1] > 1 else np.dot  # for one column dot alone is BLAS
+                product(transposed[j][i], d[j], out=into[j][i])
                 if i:  # through Wᵀ to the layer below; the constant's column leads nowhere
-                    product(d[j], self.layers[j][i].T, out=share.back[i - 1])
-                    d[j] = share.below[i - 1]
+                    product(d[j], layers[i].T, out=whole[j][i - 1])
+                    d[j] = below[j][i - 1]
             if i:  # and through φ′
-                np.multiply(block.back[i - 1], slopes[i - 1], out=block.back[i - 1])
+                np.multiply(back[i - 1], slopes[i - 1], out=back[i - 1])
 
-    def _slopes(self, k: int) -> list[Array]:
-        block = self.memory.blocks[k]
+    def _way_back(self, k: int) -> _WayBack:
+        way = self.memory.way_back(k)
         if k == self.sloped:
-            for h, slope in zip(block.hidden, block.slopes, strict=True):
+            for h, slope in zip(self.memory.blocks[k].hidden, way.slopes, strict=True):
                 ACTIVATIONS[self.networks[0][0].activation].slope(h, slope)
             self.sloped += 1
-        return block.slopes
+        return way
 
 
 def side_by_side(networks: Networks, weights: Vector, n: int, work: Workspace | None) -> Pass:
