@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,52 +34,49 @@ def estimated(
 ) -> Samples:
     """Return the transitions with Â of GAE(λ); λ = `trace` = 0 gives the worker's TD errors.
 
-    `known` are V_ψ(S) of the transitions [N], if somebody has them already.
+    `known` are the values of what is `looked_at` [M], if somebody has them already.
 
     Raises:
         NonFiniteError: an advantage overflows; ArgumentError: γ or λ outside [0, 1].
     """
     factors = in_unit_interval("discount", discount), in_unit_interval("trace", trace)
-    values, next_values = values_along(critic, psi, rollout, work, known)
+    if known is None:
+        known = critic.values(psi, looked_at(rollout), work)
+    values, next_values = values_along(rollout, known)
     rewards, ended = rollout.rewards, rollout.terminated | rollout.truncated
     advantages = trusted_gae(rewards, values, next_values, rollout.terminated, ended, *factors, rewards.dtype)
     advantages = in_precision("advantages", advantages, values.dtype)
     rows = (rollout.obs, rollout.actions, advantages, values, advantages + values, rollout.ages)
-    return Samples(*(transitions(array, rollout) for array in rows))
+    kept = transitions(rollout)
+    return Samples(*(_flat(array)[kept] for array in rows))
 
 
-def transitions(array: Array, rollout: Rollout) -> Array:
-    """Return the rows [N, …] of an array [T, E, …] that are transitions, time by time.
-
-    A row that is none follows the end of an episode: no sum runs through it.
-    """
-    rows = _flat(array)
-    return rows if rollout.valid is None else rows[rollout.valid.ravel()]
+def looked_at(rollout: Rollout) -> Array:
+    """Return the observations whose values are asked for [M, …]: S, step by step, then what was cut off."""
+    return np.concatenate([_flat(rollout.obs), rollout.next_obs[_cut(rollout)]])
 
 
-def values_along(
-    critic: Critic,
-    psi: Vector,
-    rollout: Rollout,
-    work: Workspace | None = None,
-    known: Vector | None = None,
-) -> tuple[Matrix, Matrix]:
+def transitions(rollout: Rollout) -> Any:
+    """Return the index of the rows that are transitions among T·E; another follows the end of an episode."""
+    return slice(rollout.rewards.size) if rollout.valid is None else rollout.valid.ravel().nonzero()[0]
+
+
+def values_along(rollout: Rollout, known: Vector) -> tuple[Matrix, Matrix]:
     """Return V_ψ(S_t) and V_ψ(S_{t+1}), [T, E] each, S_{t+1} being what the action led to.
 
     Inside an episode the second is the first one step on; only what was cut off is looked at besides.
     """
-    cut = rollout.terminated | rollout.truncated
-    cut[-1] = True
-    if known is None:
-        both = critic.values(psi, np.concatenate([_flat(rollout.obs), rollout.next_obs[cut]]), work)
-        values, beyond = both[: cut.size].reshape(cut.shape).copy(), both[cut.size :]
-    else:
-        values, beyond = np.zeros(cut.shape, known.dtype), critic.values(psi, rollout.next_obs[cut], work)
-        values.reshape(-1)[slice(None) if rollout.valid is None else rollout.valid.ravel()] = known
+    values = known[: rollout.rewards.size].reshape(rollout.rewards.shape).copy()
     next_values = np.empty_like(values)
     next_values[:-1] = values[1:]
-    next_values[cut] = beyond
+    next_values[_cut(rollout)] = known[values.size :]
     return values, next_values
+
+
+def _cut(rollout: Rollout) -> Matrix:
+    cut = rollout.terminated | rollout.truncated
+    cut[-1] = True
+    return cut
 
 
 def _flat(array: Array) -> Array:

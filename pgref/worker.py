@@ -17,7 +17,7 @@ from pgref.learning import Working
 from pgref.objectives import score_step_at
 from pgref.policy import Policy
 from pgref.rollout import Episodes, Runner, collect
-from pgref.samples import estimated, transitions
+from pgref.samples import estimated, looked_at, transitions
 from pgref.task import Task
 
 
@@ -91,15 +91,14 @@ def work(
         **config.seen_as(),
         work=work,
     )
-    both = task.linearize(weights, transitions(rollout.obs, rollout), work and work.part("both"))
-    values = both.second[:, 0]
+    both, kept = task.linearize(weights, looked_at(rollout), work and work.part("both")), transitions(rollout)
     _, actions, advantages, *_ = estimated(
-        task.critic, psi, rollout, config.discount, config.trace, work, values
+        task.critic, psi, rollout, config.discount, config.trace, work, both.second[:, 0]
     )
-    n = len(advantages)
-    scores = task.policy.scored(both.first, actions, lambda rows: rows)
-    rows, entropy = score_step_at(scores, advantages, entropy=config.entropy)
-    errors = require_finite("weights", 2 * config.critic_weight * advantages)  # −∂Σ Â²/∂V(S)
-    gradient = both.vjp(rows, errors[:, None]) / (n if config.mean else 1)
+    n, rows, errors = len(advantages), np.zeros_like(both.first), np.zeros_like(both.second)
+    scores = task.policy.scored(both.first[kept], actions, lambda rows: rows)
+    rows[kept], entropy = score_step_at(scores, advantages, entropy=config.entropy)
+    errors[kept, 0] = require_finite("weights", 2 * config.critic_weight * advantages)  # −∂Σ Â²/∂V(S)
+    gradient = both.vjp(rows, errors) / (n if config.mean else 1)
     loss = float(advantages @ advantages) / n
     return Worked(gradient, runner, n, rollout.episodes, entropy, loss)

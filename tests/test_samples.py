@@ -17,7 +17,7 @@ from pgref.errors import ArgumentError, NonFiniteError
 from pgref.networks import MLP, Table, WithFreeOutputs
 from pgref.policy import Policy
 from pgref.rollout import Rollout, collect, start
-from pgref.samples import Samples, estimated, values_along
+from pgref.samples import Samples, estimated, looked_at, values_along
 from pgref.spaces import Box, Discrete, MultiDiscrete
 
 seeds = st.integers(0, 2**32 - 1)
@@ -135,7 +135,7 @@ def test_rows_are_the_transitions_time_by_time(rollout, seed):
 @example(segment(script(0, 1, 1), 1), 0)
 def test_values_along_are_those_of_what_was_seen_and_of_what_actions_led_to(rollout, seed):
     psi = CRITIC.init(np.random.default_rng(seed))
-    values, next_values = values_along(CRITIC, psi, rollout)
+    values, next_values = values_along(rollout, CRITIC.values(psi, looked_at(rollout)))
     flat = rollout.obs.reshape(-1, 2), rollout.next_obs.reshape(-1, 2)
     for got, obs in zip((values, next_values), flat, strict=True):
         np.testing.assert_allclose(got.ravel(), CRITIC.values(psi, obs), rtol=0, atol=1e-14)
