@@ -19,7 +19,7 @@ import numpy as np
 from pgref.arrays import Array, Matrix, Vector, Workspace, as_array, as_parameters, in_precision
 from pgref.categorical import Categorical
 from pgref.distributions import Distribution
-from pgref.errors import ArgumentTypeError, PgrefError
+from pgref.errors import ArgumentError, ArgumentTypeError, PgrefError
 from pgref.networks import Linearization, Network
 from pgref.passes import BLOCK
 from pgref.special import softmax
@@ -116,7 +116,12 @@ class Policy:
         """Return what `scores` does, given the network's outputs z [N, K] and its u [N, K] ↦ Jᵀu.
 
         With u ↦ u in its place the sums are left as their rows in z, to be used with another's.
+
+        Raises:
+            ArgumentError: no samples, or actions that the distribution does not have.
         """
+        if not len(z):
+            raise ArgumentError("empty batch (0 samples)")
         actions, pi = self.distribution.check_actions(actions, z), self.distribution
         prepared = pi.prepared(z)
 

@@ -75,6 +75,7 @@ def start(env: Environment, n_envs: int, seed: int, *path: int) -> Runner:
     return Runner(state, obs.copy(), zeros, np.zeros(n_envs, np.int64), 0, seen, zeros, no_moments(1))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what overflows is found, and raised by name
 def collect(
     env: Environment,
     policy: Policy,

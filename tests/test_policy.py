@@ -136,6 +136,12 @@ def test_acting_checks_all_and_an_actor_theta_once_and_what_comes_out_each_time(
             f(obs, noise[:2])
 
 
+def test_scores_of_nothing_are_refused():
+    policy, *_ = draw("tanh", 0, 3)
+    with pytest.raises(ArgumentError, match=r"^empty batch \(0 samples\)$"):
+        policy.scored(np.zeros((0, 3)), np.zeros(0, int), lambda rows: rows)
+
+
 @given(st.sampled_from(DISCRETE), seeds, sizes)
 def test_the_score_sums_to_zero_over_the_actions(name, seed, n):
     policy, theta, _, obs, _, weights = draw(name, seed, n)

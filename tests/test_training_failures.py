@@ -987,7 +987,7 @@ def test_ctrl_c_at_any_instant_leaves_the_agent_before_or_after_an_update(algori
             counted(partial(learner.learn, 3 * steps, checkpoint=path), n)
         k = states.index(bits(learner.state))
         ends.add(k)
-        if path is not None:
+        if path is not None and (k or path.exists()):  # an interrupt of the first save leaves no file
             assert bits(load(path, Own()).state) in states
         assert bits(learner.learn(1).state) == states[k + 1]
     assert len(ends) > 1

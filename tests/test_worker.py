@@ -270,10 +270,16 @@ def test_as_the_knobs_stand_the_worker_hands_over_the_printed_gradients(
         rollout, after = acted(task, config, weights, runner, (seed, k, 0))
         done = work(task, config, weights, runner, (seed, k, 0))
         segment, (theta, psi) = as_segment(rollout), task.split(weights)
-        printed = worker_gradients(policy, CRITIC, theta, psi, segment, discount)
-        wanted = np.concatenate([printed.g_theta, -printed.g_psi])
-        # V(S′) is found in another batch: a rounding or two of each Â, times the largest score
+
+        def printed(w, task=task, segment=segment):
+            g_psi, g_theta = worker_gradients(policy, CRITIC, *task.split(w), segment, discount)
+            return np.concatenate([g_theta, -g_psi])
+
+        # z and V are found in another batch: a rounding or two of each Â, times the largest score, and
+        # what as many roundings of the weights would do to the networks
+        wanted, signs = printed(weights), np.random.default_rng(k).choice([-1, 1], (4, len(weights)))
         slip = 16 * 2.0**-53 * length * n_envs * (1 + np.abs(wanted).max())
+        slip += max(np.abs(printed(weights * (1 + 16 * 2.0**-53 * s)) - wanted).max() for s in signs)
         np.testing.assert_allclose(done.gradient, wanted, rtol=0, atol=slip)
         assert_same(done.runner, after)
         assert_same(done.episodes, rollout.episodes)
