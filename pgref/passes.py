@@ -160,6 +160,9 @@ class Pass:
     weights: Vector
     layers: list[list[Array]]  # views of the weights, network by network
     memory: _Memory
+    steps: list[
+        tuple[Array, Array, Array, Any, Any]
+    ]  # input, layer, output; once a layer is whole: sums, φ(sums)
     new: Scratch
     sloped: int = 0  # blocks whose slopes are made: when a product first comes there, its rows in the cache
 
@@ -168,13 +171,10 @@ class Pass:
         apply, memory = ACTIVATIONS[self.networks[0][0].activation].apply, self.memory
         memory.seen[:] = in_precision("observations", obs, self.weights.real.dtype)
         self.sloped = 0
-        for _, sums, hidden, shares in memory.blocks:
-            for i, (z, h) in enumerate(zip(sums, hidden, strict=True)):
-                for share, layers in zip(shares, self.layers, strict=True):
-                    np.matmul(share.inputs[i], layers[i], out=share.sums[i])
-                apply(z, h)
-            for share, layers in zip(shares, self.layers, strict=True):
-                np.matmul(share.inputs[-1], layers[-1], out=share.value)
+        for x, w, out, sums, hidden in self.steps:
+            np.matmul(x, w, out)
+            if hidden is not None:
+                apply(sums, hidden)
         return [require_finite("network output", value) for value in memory.values]
 
     def vjp(self, u: Array) -> Vector:
@@ -231,7 +231,21 @@ def side_by_side(networks: Networks, weights: Vector, n: int, work: Workspace | 
     """Return a pass of networks of one depth and activation over n observations that they all see."""
     key = networks, len(weights), n, weights.dtype
     memory = work.kept("pass", key, partial(_Memory, *key)) if work else _Memory(*key)
-    return Pass(networks, weights, _views(networks, weights), memory, scratch(work))
+    layers = _views(networks, weights)
+    return Pass(networks, weights, layers, memory, _steps(memory, layers), scratch(work))
+
+
+def _steps(memory: _Memory, layers: list[list[Array]]) -> list[tuple[Array, Array, Array, Any, Any]]:
+    """Return the products of a pass in their order."""
+    last, steps = len(layers) - 1, []
+    for _, sums, hidden, shares in memory.blocks:
+        for i in range(len(layers[0])):
+            for j, share in enumerate(shares):
+                inside = i < len(hidden)
+                out = share.sums[i] if inside else share.value
+                whole = (sums[i], hidden[i]) if inside and j == last else (None, None)
+                steps.append((share.inputs[i], layers[j][i], out, *whole))
+    return steps
 
 
 def _views(networks: Networks, vector: Vector) -> list[list[Array]]:
