@@ -55,6 +55,8 @@ class Perceptron(Protocol):
     def layers(self, theta: Vector) -> list[Array]: ...
 
 
+# input, layer, output; and once a layer is whole, all sums and φ(sums)
+Product: TypeAlias = "tuple[Array, Array, Array, Any, Any]"
 Networks: TypeAlias = "tuple[tuple[Perceptron, int], ...]"  # each with the place where its parameters begin
 
 
@@ -103,6 +105,7 @@ class _Memory:
         self.ways: list[_WayBack] = []  # of the blocks that a derivative has come to
 
     def way_back(self, k: int) -> _WayBack:
+        """Return what the derivatives of block k need, blocks coming in turn."""
         if k == len(self.ways):
             shares, n = self.blocks[k].shares, len(self.blocks[k].shares[0].value)
             slopes, back = self._vectors(n), self._shared("back", n)
@@ -160,9 +163,7 @@ class Pass:
     weights: Vector
     layers: list[list[Array]]  # views of the weights, network by network
     memory: _Memory
-    steps: list[
-        tuple[Array, Array, Array, Any, Any]
-    ]  # input, layer, output; once a layer is whole: sums, φ(sums)
+    products: list[Product]  # in their order
     new: Scratch
     sloped: int = 0  # blocks whose slopes are made: when a product first comes there, its rows in the cache
 
@@ -171,7 +172,7 @@ class Pass:
         apply, memory = ACTIVATIONS[self.networks[0][0].activation].apply, self.memory
         memory.seen[:] = in_precision("observations", obs, self.weights.real.dtype)
         self.sloped = 0
-        for x, w, out, sums, hidden in self.steps:
+        for x, w, out, sums, hidden in self.products:
             np.matmul(x, w, out)
             if hidden is not None:
                 apply(sums, hidden)
@@ -185,7 +186,7 @@ class Pass:
         """Return `total` with each network's Jᵀu written where its parameters are, and nowhere else."""
         for k, block in enumerate(self.memory.blocks):
             into = _views(self.networks, self.memory.part if k else total)
-            self._products(k, [u[block.rows] for u in directions], into)
+            self._back(k, [u[block.rows] for u in directions], into)
             if k:
                 total += self.memory.part
         return total
@@ -206,7 +207,7 @@ class Pass:
             out[block.rows] = d
         return out
 
-    def _products(self, k: int, d: list[Array], into: list[list[Array]]) -> None:
+    def _back(self, k: int, d: list[Array], into: list[list[Array]]) -> None:
         slopes, back, transposed, _, whole, below = self._way_back(k)
         for i in reversed(range(len(slopes) + 1)):
             for j, layers in enumerate(self.layers):
@@ -232,20 +233,19 @@ def side_by_side(networks: Networks, weights: Vector, n: int, work: Workspace | 
     key = networks, len(weights), n, weights.dtype
     memory = work.kept("pass", key, partial(_Memory, *key)) if work else _Memory(*key)
     layers = _views(networks, weights)
-    return Pass(networks, weights, layers, memory, _steps(memory, layers), scratch(work))
+    return Pass(networks, weights, layers, memory, _products(memory, layers), scratch(work))
 
 
-def _steps(memory: _Memory, layers: list[list[Array]]) -> list[tuple[Array, Array, Array, Any, Any]]:
-    """Return the products of a pass in their order."""
-    last, steps = len(layers) - 1, []
+def _products(memory: _Memory, layers: list[list[Array]]) -> list[Product]:
+    last, products = len(layers) - 1, []
     for _, sums, hidden, shares in memory.blocks:
         for i in range(len(layers[0])):
             for j, share in enumerate(shares):
                 inside = i < len(hidden)
                 out = share.sums[i] if inside else share.value
                 whole = (sums[i], hidden[i]) if inside and j == last else (None, None)
-                steps.append((share.inputs[i], layers[j][i], out, *whole))
-    return steps
+                products.append((share.inputs[i], layers[j][i], out, *whole))
+    return products
 
 
 def _views(networks: Networks, vector: Vector) -> list[list[Array]]:
