@@ -79,9 +79,7 @@ def update(
     steps = state.steps + config.n_workers * config.n_envs * config.n_steps
     after = State(weights, slots, tuple(result.runner for result in done), state.seed, updates, steps)
     episodes = Episodes(*(np.concatenate(parts) for parts in zip(*(r.episodes for r in done), strict=True)))
-    entropy, loss = (
-        float(np.add.reduce(x) / len(done)) for x in ([r.entropy for r in done], [r.value_loss for r in done])
-    )
+    entropy, loss = (sum(x) / len(done) for x in zip(*((r.entropy, r.value_loss) for r in done), strict=True))
     return after, Update(updates, steps, "updated", episodes, norm, entropy, loss)
 
 
