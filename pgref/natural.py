@@ -238,5 +238,8 @@ def _curved(product: Product, v: Vector) -> tuple[Vector, float]:
 
 
 def _norm(v: Vector) -> float:
+    square = float(v @ v)
+    if 1e-20 < square < 1e20:  # far from where squares that count would under- or overflow
+        return math.sqrt(square)
     scaled, exponent = _scaled(v)
     return float(np.ldexp(math.sqrt(float(scaled @ scaled)), exponent))
