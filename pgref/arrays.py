@@ -49,7 +49,7 @@ class Workspace:
     def __init__(self) -> None:
         self._arrays: dict[str, Array] = {}
         self._parts: dict[str, Workspace] = {}
-        self._kept: dict[str, tuple[Any, Any]] = {}
+        self._kept: dict[str, list[tuple[Any, Any]]] = {}
 
     def __call__(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
         array = self._arrays.get(name)
@@ -57,13 +57,14 @@ class Workspace:
             array = self._arrays[name] = np.empty(shape, dtype)
         return array
 
-    def kept(self, name: str, key: Any, make: Callable[[], Kept]) -> Kept:
-        """Return what was made last under that name, or make it if that was with another key."""
-        known, value = self._kept.get(name, (None, None))
-        if known != key:
-            value = make()
-            self._kept[name] = key, value
-        return cast("Kept", value)
+    def kept(self, name: str, key: Any, make: Callable[[], Kept], most: int = 1) -> Kept:
+        """Return what was made under that name with that key, or make it; the last `most` are kept."""
+        entries = self._kept.setdefault(name, [])
+        for known, value in entries:
+            if known == key:
+                return cast("Kept", value)
+        entries[:] = [(key, make()), *entries[: most - 1]]
+        return cast("Kept", entries[0][1])
 
     def __reduce__(self) -> tuple[type[Workspace], tuple[()]]:
         return Workspace, ()  # a copy begins empty: views of one array would come back as arrays apart

@@ -231,7 +231,8 @@ class Pass:
 def side_by_side(networks: Networks, weights: Vector, n: int, work: Workspace | None) -> Pass:
     """Return a pass of networks of one depth and activation over n observations that they all see."""
     key = networks, len(weights), n, weights.dtype
-    memory = work.kept("pass", key, partial(_Memory, *key)) if work else _Memory(*key)
+    most = 4 if n <= BLOCK else 1  # small batches of some lengths take turns: those that end episodes, a rest
+    memory = work.kept("pass", key, partial(_Memory, *key), most) if work else _Memory(*key)
     layers = _views(networks, weights)
     return Pass(networks, weights, layers, memory, _products(memory, layers), scratch(work))
 

@@ -95,7 +95,8 @@ def work(
     _, actions, advantages, *_ = estimated(
         task.critic, psi, rollout, config.discount, config.trace, work, both.second[:, 0]
     )
-    n, rows, errors = len(advantages), np.zeros_like(both.first), np.zeros_like(both.second)
+    n = len(advantages)
+    rows, errors = (np.zeros(array.shape, weights.dtype) for array in (both.first, both.second))
     scores = task.policy.scored(both.first[kept], actions, lambda rows: rows)
     rows[kept], entropy = score_step_at(scores, advantages, entropy=config.entropy)
     errors[kept, 0] = require_finite("weights", 2 * config.critic_weight * advantages)  # −∂Σ Â²/∂V(S)

@@ -369,6 +369,8 @@ def test_a_workspace_keeps_what_was_made_last_under_a_name_and_a_copy_of_it_begi
     make = partial(next, made)
     assert [work.kept("x", key, make) for key in (1, 1, 2, 2, 1)] == ["a", "a", "b", "b", "c"]
     assert work.kept("y", 1, make) == "d"
+    many = iter(range(9))
+    assert [work.kept("z", key, partial(next, many), 2) for key in (1, 2, 1, 3, 2, 1)] == [0, 1, 0, 2, 1, 3]
     array = work("a", (2,), "f8")
     for copy in (pickle.loads(pickle.dumps(work)), deepcopy(work)):
         assert copy.kept("x", 1, lambda: "new") == "new"
