@@ -197,6 +197,19 @@ def kl_penalised_grad(
     return grad
 
 
+def kl_penalised_grad_at(
+    policy: Policy, z: Array, z_old: Array, batch: Batch, *, penalty: float, entropy: float = 0.0
+) -> Array:
+    """Return the derivatives of `kl_penalised` + c·`entropy_bonus`, c = `entropy`, in z [N, K].
+
+    `kl_penalised_grad` is the vjp of these rows; here what follows them can be shared with a critic's.
+    """
+    penalty, scores = non_negative("penalty", penalty), policy.scored(z, batch.actions, lambda rows: rows)
+    kl_rows = policy.distribution.kl_grad_new(z_old, z)
+    rows: Array = surrogate_grad_at(scores, batch, entropy=entropy) - penalty / len(z) * kl_rows
+    return rows
+
+
 def adapted_penalty(penalty: float, kl: float, kl_target: float) -> float:
     """Return PPO's next β: halved where KL < d/1.5, doubled where KL > 1.5·d, d = `kl_target` nats.
 

@@ -100,6 +100,6 @@ def work(
     scores = task.policy.scored(both.first[kept], actions, lambda rows: rows)
     rows[kept], entropy = score_step_at(scores, advantages, entropy=config.entropy)
     errors[kept, 0] = require_finite("weights", 2 * config.critic_weight * advantages)  # −∂Σ Â²/∂V(S)
-    gradient = both.vjp(rows, errors) / (n if config.mean else 1)
+    gradient = both.vjp(rows, errors) / (n if config.mean else 1)  # (g_θ, −g_ψ) of the box
     loss = float(advantages @ advantages) / n
     return Worked(gradient, runner, n, rollout.episodes, entropy, loss)

@@ -25,6 +25,7 @@ from pgref.objectives import (
     entropy_bonus_grad,
     kl_penalised,
     kl_penalised_grad,
+    kl_penalised_grad_at,
     score_objective,
     score_objective_grad,
     score_step,
@@ -336,6 +337,21 @@ def test_the_penalty_is_beta_times_the_kl_from_old_to_new(name, seed, n, penalty
     gradient = kl_penalised_grad(policy, theta, batch, old, penalty=penalty)
     kl_grad = policy.mean_kl_grad(old, theta, batch.obs)
     np.testing.assert_array_equal(gradient, surrogate_grad(policy, theta, batch) - penalty * kl_grad)
+
+
+@given(names, seeds, sizes, penalties, st.floats(0, 1))
+def test_the_penalised_rows_in_z_lead_to_the_gradient_in_theta(name, seed, n, penalty, c):
+    policy, old, theta, batch = draw(name, seed, n)
+    z_old = policy.network.linearize(old, batch.obs).value
+    z, _, vjp = policy.network.linearize(theta, batch.obs)
+    rows = kl_penalised_grad_at(policy, z, z_old, batch, penalty=penalty, entropy=c)
+    parts = (
+        surrogate_grad(policy, theta, batch),
+        -penalty * policy.mean_kl_grad(old, theta, batch.obs),
+        c * entropy_bonus_grad(policy, theta, batch.obs),
+    )
+    size = sum(np.abs(part).max() for part in parts)
+    np.testing.assert_allclose(vjp(rows), sum(parts), rtol=0, atol=1e-13 * n * max(1.0, size))
 
 
 @given(st.floats(0, 1e6), st.floats(0, 10), st.floats(1e-6, 1))

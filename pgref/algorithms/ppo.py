@@ -149,7 +149,7 @@ def climb(
                 seen.append(Seen(evidence.kl, evidence.clip_fraction, evidence.entropy, loss))
                 if config.kl_stop is not None and evidence.kl > config.kl_stop:
                     return Climbed(weights, slots, "stopped_on_kl", _mean(seen), norm, epoch + 1)
-            gradient = both.vjp(actor.gradient, -config.critic_weight * errors[:, None])
+            gradient = both.vjp(actor.gradient, -config.critic_weight * errors[:, None])  # (g_θ, −g_ψ)
             slots, weights, norm = step_both(config, slots, weights, gradient, n_theta, factor)
     return Climbed(weights, slots, status, _mean(seen), norm, config.epochs)
 
@@ -187,9 +187,11 @@ def actor_step(
     step = objectives.clipped_step_at(scores, batch, clip=clip, entropy=config.entropy)
     if config.objective == "clip":
         return step
-    rows = objectives.surrogate_grad_at(scores, batch, entropy=config.entropy)
     z_old = task.policy.network.linearize(theta_old, part.obs, work and work.part("old")).value
-    return step._replace(gradient=rows - penalty / len(z) * task.policy.distribution.kl_grad_new(z_old, z))
+    rows = objectives.kl_penalised_grad_at(
+        task.policy, z, z_old, batch, penalty=penalty, entropy=config.entropy
+    )
+    return step._replace(gradient=rows)
 
 
 def critic_rows(config: Config, values: Vector, part: Samples) -> tuple[Vector, float]:
